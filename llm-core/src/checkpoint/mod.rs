@@ -1,0 +1,153 @@
+//! Checkpoints: Hugging Face directories, read and written.
+
+mod load;
+mod safetensors;
+mod save;
+mod shards;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+pub use load::{LoadOptions, Loaded};
+pub use safetensors::{SafetensorsFile, TensorEntry};
+pub use save::{LazyTensor, SaveOptions, save_model, write_atomically, write_tensors};
+
+use crate::{Error, GenerationConfig, LlamaConfig, Result};
+
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// What a checkpoint may hold beside configuration and weights, copied when a model is saved.
+const SIDE_FILES: [&str; 8] = [
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+];
+
+/// A model on disk: its configuration, and its tensors memory-mapped.
+///
+/// ```no_run
+/// use llm_core::{Checkpoint, LoadOptions, open_device};
+///
+/// let checkpoint = Checkpoint::open("path/to/model")?;
+/// let loaded = checkpoint.load(&open_device("cpu")?, &LoadOptions::default())?;
+/// for warning in &loaded.warnings {
+///     eprintln!("{warning}");
+/// }
+/// # Ok::<(), llm_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Checkpoint {
+    dir: PathBuf,
+    config: LlamaConfig,
+    shards: Vec<SafetensorsFile>,
+}
+
+impl Checkpoint {
+    /// Opens a Hugging Face directory: `config.json` with `model.safetensors`, or with the shards
+    /// that `model.safetensors.index.json` names. Reads headers only.
+    ///
+    /// # Errors
+    /// When a file is absent, malformed, or refused; see [`Error`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref().to_owned();
+        let unsupported = |reason: &str| Error::UnsupportedCheckpoint {
+            path: dir.clone(),
+            reason: reason.to_owned(),
+        };
+        let kind = std::fs::metadata(&dir).map_err(Error::io(&dir))?;
+        if !kind.is_dir() {
+            return Err(unsupported(
+                "a Hugging Face directory (config.json, model.safetensors) is needed",
+            ));
+        }
+        let config = LlamaConfig::from_file(dir.join("config.json"))?;
+        let shards = match (dir.join(WEIGHTS).exists(), dir.join(INDEX).exists()) {
+            (_, true) => shards::open(&dir)?,
+            (true, false) => vec![SafetensorsFile::open(dir.join(WEIGHTS))?],
+            (false, false) if shards::has_pickle(&dir) => {
+                return Err(unsupported(
+                    "holds only pickle files, which can run code when they are read; convert them with \
+                     transformers: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT)",
+                ));
+            }
+            (false, false) => {
+                return Err(unsupported(
+                    "holds neither model.safetensors nor an index of shards",
+                ));
+            }
+        };
+        Ok(Self {
+            dir,
+            config,
+            shards,
+        })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The text of a file beside the weights (`tokenizer.json`, `tokenizer_config.json`,
+    /// `chat_template.jinja`, …), or `None` where there is none.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn file(&self, name: &str) -> Result<Option<String>> {
+        let path = self.dir.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(path)(error)),
+        }
+    }
+
+    /// The options that `generation_config.json` recommends, with the end tokens of both it and
+    /// `config.json`.
+    ///
+    /// # Errors
+    /// When the file is there and is not an object of the expected types.
+    pub fn generation_config(&self) -> Result<GenerationConfig> {
+        let text = self.file("generation_config.json")?;
+        let parsed: Result<Map<String, Value>, _> =
+            serde_json::from_str(text.as_deref().unwrap_or("{}"));
+        let object = parsed.map_err(|source| Error::Json {
+            path: self.dir.join("generation_config.json"),
+            source,
+        })?;
+        let mut options = GenerationConfig::recommended(&object);
+        options.stop_ids.extend(&self.config.eos_token_ids);
+        options.stop_ids.sort_unstable();
+        options.stop_ids.dedup();
+        Ok(options)
+    }
+
+    /// Copies tokenizer, chat template and generation configuration into `out`.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn copy_side_files(&self, out: impl AsRef<Path>) -> Result<()> {
+        for name in SIDE_FILES {
+            let from = self.dir.join(name);
+            if from.exists() {
+                let bytes = std::fs::read(&from).map_err(Error::io(&from))?;
+                write_atomically(out.as_ref().join(name), |file| {
+                    std::io::Write::write_all(file, &bytes)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! One safetensors file: its header checked, its tensors memory-mapped.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, Metadata};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use crate::{Error, Result};
+
+/// Bytes of the header's length, before the header.
+const LENGTH_BYTES: usize = 8;
+
+/// A safetensors file whose header keeps every rule of the format: lengths within the file, offsets
+/// in order without gap or overlap, sizes that fit shape and type, no name twice.
+#[derive(Debug)]
+pub struct SafetensorsFile {
+    path: PathBuf,
+    map: Mmap,
+    data_start: usize,
+    metadata: Metadata,
+    names: Vec<String>,
+}
+
+/// One tensor of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct TensorEntry<'a> {
+    /// Type of the elements.
+    pub dtype: Dtype,
+    /// Outermost dimension first.
+    pub shape: &'a [usize],
+    /// The elements, little-endian, row-major.
+    pub bytes: &'a [u8],
+}
+
+impl SafetensorsFile {
+    /// Opens a file and checks its header.
+    ///
+    /// # Errors
+    /// When the file cannot be read or breaks the format.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let file = File::open(&path).map_err(Error::io(&path))?;
+        // SAFETY: the map is read-only and private. Another process that truncates the file while it
+        // is mapped can still fault this one; that is the accepted price of memory-mapped weights.
+        let map = unsafe { Mmap::map(&file) }.map_err(Error::io(&path))?;
+        let malformed = |reason: String| Error::Safetensors {
+            path: path.clone(),
+            reason,
+        };
+        let (length, metadata) =
+            SafeTensors::read_metadata(&map).map_err(|error| malformed(error.to_string()))?;
+        let data_start = LENGTH_BYTES + length;
+        refuse_duplicates(&map[LENGTH_BYTES..data_start]).map_err(malformed)?;
+        let names = metadata.offset_keys();
+        Ok(Self {
+            path,
+            map,
+            data_start,
+            metadata,
+            names,
+        })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All tensors with their names, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, TensorEntry<'_>)> {
+        self.names
+            .iter()
+            .filter_map(|name| Some((name.as_str(), self.get(name)?)))
+    }
+
+    /// A tensor by name.
+    pub fn get(&self, name: &str) -> Option<TensorEntry<'_>> {
+        let info = self.metadata.info(name)?;
+        let (start, end) = info.data_offsets;
+        Some(TensorEntry {
+            dtype: info.dtype,
+            shape: &info.shape,
+            bytes: &self.map[self.data_start + start..self.data_start + end],
+        })
+    }
+}
+
+/// The parser of the crate keeps the last of two equal keys; a file that has them is malformed.
+fn refuse_duplicates(header: &[u8]) -> Result<(), String> {
+    let mut json = serde_json::Deserializer::from_slice(header);
+    json.deserialize_map(UniqueKeys)
+        .map_err(|error| error.to_string())
+}
+
+/// Accepts an object without a repeated key.
+pub(super) struct UniqueKeys;
+
+impl<'de> Visitor<'de> for UniqueKeys {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some((key, IgnoredAny)) = map.next_entry::<String, _>()? {
+            if let Some(twice) = seen.replace(key) {
+                return Err(serde::de::Error::custom(format!(
+                    "`{twice}` stands there twice"
+                )));
+            }
+        }
+        Ok(())
+    }
+}

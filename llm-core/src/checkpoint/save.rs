@@ -1,0 +1,253 @@
+//! From a model to a Hugging Face directory.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor, TensorData};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde_json::{Map, Value, json};
+
+use super::{INDEX, WEIGHTS};
+use crate::{Error, LlamaForCausalLM, Result};
+
+/// How to write a model.
+#[derive(Debug, Clone)]
+pub struct SaveOptions {
+    /// The type on disk: F32, F16 or BF16.
+    pub dtype: DType,
+    /// The most bytes of tensors in one file; more become shards with an index.
+    pub max_shard_bytes: usize,
+}
+
+impl Default for SaveOptions {
+    fn default() -> Self {
+        Self {
+            dtype: DType::F32,
+            max_shard_bytes: 5_000_000_000,
+        }
+    }
+}
+
+/// A tensor that is fetched from its device only when its bytes are written.
+pub struct LazyTensor {
+    name: String,
+    info: TensorInfo,
+    dtype: DType,
+    fetch: Box<dyn Fn() -> Result<TensorData>>,
+}
+
+impl LazyTensor {
+    /// Names a tensor and the type that it shall have on disk (F32, F16 or BF16).
+    pub fn new<const D: usize>(name: impl Into<String>, tensor: Tensor<D>, dtype: DType) -> Self {
+        let (on_disk, size) = match dtype {
+            DType::F16 => (Dtype::F16, 2),
+            DType::BF16 => (Dtype::BF16, 2),
+            _ => (Dtype::F32, 4),
+        };
+        let shape = tensor.dims().to_vec();
+        let bytes = size * shape.iter().product::<usize>();
+        Self {
+            name: name.into(),
+            info: TensorInfo {
+                dtype: on_disk,
+                shape,
+                data_offsets: (0, bytes),
+            },
+            dtype: if on_disk == Dtype::F32 {
+                DType::F32
+            } else {
+                dtype
+            },
+            fetch: Box::new(move || {
+                tensor
+                    .try_to_data()
+                    .map_err(|error| Error::Backend(error.to_string()))
+            }),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.info.data_offsets.1
+    }
+
+    fn write(&self, file: &mut dyn Write) -> io::Result<()> {
+        let data = (self.fetch)().map_err(io::Error::other)?;
+        file.write_all(data.convert_dtype(self.dtype).as_bytes())
+    }
+}
+
+/// Writes a model as a Hugging Face directory: `config.json` and `model.safetensors`, or shards with
+/// an index. `source` is the `config.json` to carry over, so that keys that this crate does not know
+/// survive; adapters must be merged or detached before.
+///
+/// # Errors
+/// When the directory cannot be made or a file cannot be written.
+pub fn save_model(
+    model: &LlamaForCausalLM,
+    dir: impl AsRef<Path>,
+    source: Option<&Map<String, Value>>,
+    options: &SaveOptions,
+) -> Result<()> {
+    let dir = dir.as_ref();
+    fs::create_dir_all(dir).map_err(Error::io(dir))?;
+    let mut collector = Collector {
+        path: Vec::new(),
+        dtype: options.dtype,
+        tensors: Vec::new(),
+    };
+    model.visit(&mut collector);
+    write_shards(dir, shard(collector.tensors, options.max_shard_bytes))?;
+
+    let dtype = match options.dtype {
+        DType::F16 => "float16",
+        DType::BF16 => "bfloat16",
+        _ => "float32",
+    };
+    let mut config = source
+        .cloned()
+        .unwrap_or_else(|| model.config().to_json(dtype));
+    config.insert(
+        "tie_word_embeddings".to_owned(),
+        json!(model.config().tie_word_embeddings),
+    );
+    let key = if config.contains_key("dtype") {
+        "dtype"
+    } else {
+        "torch_dtype"
+    };
+    config.insert(key.to_owned(), json!(dtype));
+    write_json(dir.join("config.json"), &Value::Object(config))
+}
+
+struct Collector {
+    path: Vec<String>,
+    dtype: DType,
+    tensors: Vec<LazyTensor>,
+}
+
+impl ModuleVisitor for Collector {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = LazyTensor::new(self.path.join("."), param.val(), self.dtype);
+        self.tensors.push(tensor);
+    }
+}
+
+/// Fills files in order; a tensor larger than `most` has a file of its own.
+fn shard(tensors: Vec<LazyTensor>, most: usize) -> Vec<Vec<LazyTensor>> {
+    let mut shards: Vec<Vec<LazyTensor>> = Vec::new();
+    let mut used = 0;
+    for tensor in tensors {
+        if shards.is_empty() || used + tensor.bytes() > most {
+            shards.push(Vec::new());
+            used = 0;
+        }
+        used += tensor.bytes();
+        if let Some(last) = shards.last_mut() {
+            last.push(tensor);
+        }
+    }
+    shards
+}
+
+fn write_shards(dir: &Path, shards: Vec<Vec<LazyTensor>>) -> Result<()> {
+    let count = shards.len();
+    if let [only] = &shards[..] {
+        write_tensors(dir.join(WEIGHTS), only)?;
+        return remove(&dir.join(INDEX));
+    }
+    let mut weight_map = Map::new();
+    let mut total = 0;
+    for (number, tensors) in (1..).zip(&shards) {
+        let file = format!("model-{number:05}-of-{count:05}.safetensors");
+        write_tensors(dir.join(&file), tensors)?;
+        for tensor in tensors {
+            weight_map.insert(tensor.name.clone(), json!(file));
+            total += tensor.bytes();
+        }
+    }
+    let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
+    write_json(dir.join(INDEX), &index)?;
+    remove(&dir.join(WEIGHTS))
+}
+
+/// Removes what an earlier save in the other layout left behind.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn write_json(path: impl AsRef<Path>, value: &Value) -> Result<()> {
+    write_atomically(path, |file| {
+        file.write_all(format!("{value:#}\n").as_bytes())
+    })
+}
+
+/// Writes a safetensors file; one tensor at a time is held in memory.
+///
+/// # Errors
+/// When the file cannot be written, or two tensors have the same name.
+pub fn write_tensors(path: impl AsRef<Path>, tensors: &[LazyTensor]) -> Result<()> {
+    let path = path.as_ref();
+    let malformed = |reason: String| Error::Safetensors {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut offset = 0;
+    let mut infos = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        let mut info = tensor.info.clone();
+        info.data_offsets = (offset, offset + tensor.bytes());
+        offset += tensor.bytes();
+        infos.push((tensor.name.clone(), info));
+    }
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let metadata =
+        Metadata::new(Some(format), infos).map_err(|error| malformed(error.to_string()))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|error| malformed(error.to_string()))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    write_atomically(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        tensors.iter().try_for_each(|tensor| tensor.write(file))
+    })
+}
+
+/// Writes a file beside its place, syncs it and renames it, so that the file is whole or absent.
+///
+/// # Errors
+/// When the file cannot be created, written, synced or renamed; nothing is left behind.
+pub fn write_atomically(
+    path: impl AsRef<Path>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let run = || {
+        let mut file = io::BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
+        write(&mut file)?;
+        file.into_inner()
+            .map_err(io::IntoInnerError::into_error)?
+            .sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    run().map_err(|error| {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+        Error::io(path)(error)
+    })
+}

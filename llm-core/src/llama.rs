@@ -1,0 +1,422 @@
+//! The whole model, top to bottom: embedding, decoder layers (attention, MLP), norm, head.
+//!
+//! Source: `modeling_llama.py` of transformers 5.23; Mistral, Qwen 2 and Qwen 3 differ by fields of
+//! [`LlamaConfig`]. Struct fields carry the checkpoint's names, so that loading needs no table.
+
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::activation::silu;
+use burn::tensor::module::embedding;
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+
+use crate::ops::{attention, attention_mask};
+use crate::{Error, KvCache, Linear, LlamaConfig, Result, TokenBatch};
+
+/// A decoder with its language-model head.
+///
+/// ```
+/// use llm_core::{LlamaConfig, LlamaForCausalLM, TokenBatch, open_device};
+///
+/// let config = LlamaConfig::from_json(r#"{
+///     "model_type": "llama", "vocab_size": 256, "hidden_size": 64, "intermediate_size": 112,
+///     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2
+/// }"#)?;
+/// let model = LlamaForCausalLM::random(&config, 42, &open_device("cpu")?);
+/// let logits = model.forward(&TokenBatch::new(&[vec![1, 2, 3]])?, None)?;
+/// assert_eq!(logits.dims(), [1, 3, 256]);
+/// # Ok::<(), llm_core::Error>(())
+/// ```
+#[derive(Module, Debug)]
+pub struct LlamaForCausalLM {
+    /// Everything below the head.
+    pub model: LlamaModel,
+    /// The head; `None` where the embedding's weight serves (`tie_word_embeddings`).
+    pub lm_head: Option<Linear>,
+    #[module(skip)]
+    config: LlamaConfig,
+}
+
+/// Embedding, layers, final norm.
+#[derive(Module, Debug)]
+pub struct LlamaModel {
+    /// Token embedding.
+    pub embed_tokens: Embedding,
+    /// Decoder layers, first to last.
+    pub layers: Vec<DecoderLayer>,
+    /// The norm behind the last layer.
+    pub norm: RmsNorm,
+}
+
+/// `[vocab_size, hidden_size]`, a row for each token.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    /// `[vocab_size, hidden_size]`.
+    pub weight: Param<Tensor<2>>,
+}
+
+/// `x / √(mean(x²) + ε) · weight` over the last dimension.
+#[derive(Module, Debug)]
+pub struct RmsNorm {
+    /// `[width]`.
+    pub weight: Param<Tensor<1>>,
+    #[module(skip)]
+    eps: f64,
+}
+
+/// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+#[derive(Module, Debug)]
+pub struct DecoderLayer {
+    /// Self-attention.
+    pub self_attn: Attention,
+    /// Feed-forward layer.
+    pub mlp: Mlp,
+    /// The norm before attention.
+    pub input_layernorm: RmsNorm,
+    /// The norm before the feed-forward layer.
+    pub post_attention_layernorm: RmsNorm,
+}
+
+/// Causal self-attention with grouped queries and rotary positions.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// Queries: `hidden_size → num_attention_heads · head_dim`.
+    pub q_proj: Linear,
+    /// Keys: `hidden_size → num_key_value_heads · head_dim`.
+    pub k_proj: Linear,
+    /// Values: `hidden_size → num_key_value_heads · head_dim`.
+    pub v_proj: Linear,
+    /// Output: `num_attention_heads · head_dim → hidden_size`.
+    pub o_proj: Linear,
+    /// Qwen 3's norm of each query head.
+    pub q_norm: Option<RmsNorm>,
+    /// Qwen 3's norm of each key head.
+    pub k_norm: Option<RmsNorm>,
+    #[module(skip)]
+    head_dim: usize,
+    #[module(skip)]
+    layer: usize,
+    #[module(skip)]
+    windowed: bool,
+}
+
+/// SwiGLU: `down(silu(gate(x)) · up(x))`.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// `hidden_size → intermediate_size`, through SiLU.
+    pub gate_proj: Linear,
+    /// `hidden_size → intermediate_size`.
+    pub up_proj: Linear,
+    /// `intermediate_size → hidden_size`.
+    pub down_proj: Linear,
+}
+
+/// What all layers of one forward share.
+struct Pass<'a> {
+    /// cos and sin of every token's angles, `[batch, 1, seq, head_dim / 2]`.
+    rope: [Tensor<4>; 2],
+    mask: Option<Tensor<4, Bool>>,
+    window_mask: Option<Tensor<4, Bool>>,
+    cache: Option<&'a mut KvCache>,
+    rng: Option<&'a mut ChaCha8Rng>,
+}
+
+impl LlamaForCausalLM {
+    /// A model of zeros (norms of ones) whose tensors are allocated when they are first used:
+    /// what a checkpoint is loaded into.
+    pub fn new(config: &LlamaConfig, device: &Device) -> Self {
+        let layers = 0..config.num_hidden_layers;
+        let head = || Linear::new(config.hidden_size, config.vocab_size, false, device);
+        Self {
+            model: LlamaModel {
+                embed_tokens: Embedding {
+                    weight: Initializer::Zeros
+                        .init([config.vocab_size, config.hidden_size], device),
+                },
+                layers: layers
+                    .map(|layer| DecoderLayer::new(config, layer, device))
+                    .collect(),
+                norm: RmsNorm::new(config.hidden_size, config.rms_norm_eps, device),
+            },
+            lm_head: (!config.tie_word_embeddings).then(head),
+            config: config.clone(),
+        }
+    }
+
+    /// What the model was made from.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// Where the model's weights are.
+    pub fn device(&self) -> Device {
+        self.model.norm.weight.lazy_device()
+    }
+
+    /// Logits `[batch, seq, vocab]` of every token of `batch`. With a cache, the batch continues
+    /// what the cache holds, and is added to it.
+    ///
+    /// # Errors
+    /// When a token id is not in the vocabulary, or the cache holds another number of rows.
+    pub fn forward(&self, batch: &TokenBatch, cache: Option<&mut KvCache>) -> Result<Tensor<3>> {
+        Ok(self.logits(self.hidden_states(batch, cache, None)?))
+    }
+
+    /// The final hidden states `[batch, seq, hidden_size]`, behind the last norm. With `rng`,
+    /// dropout is active: the forward of training.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn hidden_states(
+        &self,
+        batch: &TokenBatch,
+        mut cache: Option<&mut KvCache>,
+        rng: Option<&mut ChaCha8Rng>,
+    ) -> Result<Tensor<3>> {
+        self.check(batch, cache.as_deref())?;
+        let device = self.device();
+        let ids = TensorData::new(batch.ids().to_vec(), batch.dims());
+        let ids = Tensor::<2, Int>::from_data(ids, &device);
+        let mut x = embedding(self.model.embed_tokens.weight.val(), ids);
+
+        let past = cache.as_deref();
+        let positions =
+            past.map_or_else(|| batch.positions().to_vec(), |past| past.positions(batch));
+        let windowed = self
+            .config
+            .sliding_window
+            .filter(|_| self.config.windowed_layers.contains(&true));
+        let mut pass = Pass {
+            rope: self.rope(&positions, batch.dims(), x.dtype(), &device),
+            mask: attention_mask(batch, past, None, &device),
+            window_mask: windowed
+                .and_then(|window| attention_mask(batch, past, Some(window), &device)),
+            cache: cache.as_deref_mut(),
+            rng,
+        };
+        for layer in &self.model.layers {
+            x = layer.forward(x, &mut pass);
+        }
+        if let Some(cache) = cache {
+            cache.advance(batch, &positions);
+        }
+        Ok(self.model.norm.forward(x))
+    }
+
+    /// The head: hidden states `[.., hidden_size]` to logits `[.., vocab]`.
+    pub fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+        match &self.lm_head {
+            Some(head) => head.forward(hidden, None),
+            None => {
+                let weight = self.model.embed_tokens.weight.val();
+                burn::tensor::module::linear(hidden, weight.transpose(), None)
+            }
+        }
+    }
+
+    /// Gives a model with a tied head a head of its own, equal at first.
+    pub fn untie(&mut self) {
+        if self.lm_head.is_none() {
+            let mut head = Linear::new(
+                self.config.hidden_size,
+                self.config.vocab_size,
+                false,
+                &self.device(),
+            );
+            let weight = self.model.embed_tokens.weight.val();
+            head.weight = head
+                .weight
+                .transform_for_load(weight.detach(), burn::module::ParamId::new());
+            self.lm_head = Some(head);
+            self.config.tie_word_embeddings = false;
+        }
+    }
+
+    /// Every linear layer with its Hugging Face name (`model.layers.0.self_attn.q_proj`, …).
+    pub fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
+        let mut linears = Vec::new();
+        for (index, layer) in self.model.layers.iter_mut().enumerate() {
+            let (attention, mlp) = (&mut layer.self_attn, &mut layer.mlp);
+            let mut push =
+                |name: &str, linear| linears.push((format!("model.layers.{index}.{name}"), linear));
+            push("self_attn.q_proj", &mut attention.q_proj);
+            push("self_attn.k_proj", &mut attention.k_proj);
+            push("self_attn.v_proj", &mut attention.v_proj);
+            push("self_attn.o_proj", &mut attention.o_proj);
+            push("mlp.gate_proj", &mut mlp.gate_proj);
+            push("mlp.up_proj", &mut mlp.up_proj);
+            push("mlp.down_proj", &mut mlp.down_proj);
+        }
+        linears.extend(
+            self.lm_head
+                .iter_mut()
+                .map(|head| ("lm_head".to_owned(), head)),
+        );
+        linears
+    }
+
+    fn check(&self, batch: &TokenBatch, cache: Option<&KvCache>) -> Result<()> {
+        let vocab = self.config.vocab_size;
+        if let Some(id) = batch.ids().iter().find(|id| **id as usize >= vocab) {
+            return Err(Error::Input(format!(
+                "token id {id} in a vocabulary of {vocab}"
+            )));
+        }
+        let [rows, _] = batch.dims();
+        match cache.and_then(KvCache::batch_size) {
+            Some(cached) if cached != rows => Err(Error::Input(format!(
+                "{rows} rows behind a cache of {cached} rows"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// cos and sin of every token's angles.
+    fn rope(
+        &self,
+        positions: &[i32],
+        dims: [usize; 2],
+        dtype: DType,
+        device: &Device,
+    ) -> [Tensor<4>; 2] {
+        let [rows, seq] = dims;
+        let longest = positions.iter().max().map_or(0, |last| *last as usize + 1);
+        let (frequencies, factor) = self.config.rope.frequencies(
+            self.config.head_dim,
+            self.config.max_position_embeddings,
+            longest,
+        );
+        let angles: Vec<f32> = positions
+            .iter()
+            .flat_map(|position| frequencies.iter().map(move |f| *position as f32 * f))
+            .collect();
+        [f32::cos, f32::sin].map(|function| {
+            let values = angles
+                .iter()
+                .map(|angle| function(*angle) * factor)
+                .collect();
+            let data = TensorData::new(values, [rows, 1, seq, frequencies.len()]);
+            Tensor::from_data(data.convert_dtype(dtype), (device, dtype))
+        })
+    }
+}
+
+impl RmsNorm {
+    fn new(width: usize, eps: f64, device: &Device) -> Self {
+        Self {
+            weight: Initializer::Ones.init([width], device),
+            eps,
+        }
+    }
+
+    /// `[.., width]` to `[.., width]`; the mean is taken in f32.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let dtype = x.dtype();
+        let x = x.cast(DType::F32);
+        let rms = (x.clone().square().mean_dim(D - 1) + self.eps).sqrt();
+        (x / rms).cast(dtype) * self.weight.val().unsqueeze()
+    }
+}
+
+impl DecoderLayer {
+    fn new(config: &LlamaConfig, layer: usize, device: &Device) -> Self {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let norm = || RmsNorm::new(hidden, config.rms_norm_eps, device);
+        let linear = |d_in, d_out| Linear::new(d_in, d_out, config.mlp_bias, device);
+        Self {
+            self_attn: Attention::new(config, layer, device),
+            mlp: Mlp {
+                gate_proj: linear(hidden, inner),
+                up_proj: linear(hidden, inner),
+                down_proj: linear(inner, hidden),
+            },
+            input_layernorm: norm(),
+            post_attention_layernorm: norm(),
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
+        let x = x.clone()
+            + self
+                .self_attn
+                .forward(self.input_layernorm.forward(x), pass);
+        x.clone()
+            + self
+                .mlp
+                .forward(self.post_attention_layernorm.forward(x), pass)
+    }
+}
+
+impl Attention {
+    fn new(config: &LlamaConfig, layer: usize, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        let queries = config.num_attention_heads * config.head_dim;
+        let keys = config.num_key_value_heads * config.head_dim;
+        let norm = || RmsNorm::new(config.head_dim, config.rms_norm_eps, device);
+        Self {
+            q_proj: Linear::new(hidden, queries, config.qkv_bias, device),
+            k_proj: Linear::new(hidden, keys, config.qkv_bias, device),
+            v_proj: Linear::new(hidden, keys, config.qkv_bias, device),
+            o_proj: Linear::new(queries, hidden, config.o_bias, device),
+            q_norm: config.qk_norm.then(norm),
+            k_norm: config.qk_norm.then(norm),
+            head_dim: config.head_dim,
+            layer,
+            windowed: config.window(layer).is_some(),
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
+        let [batch, seq, _] = x.dims();
+        let mut project = |proj: &Linear| {
+            let y = proj.forward(x.clone(), pass.rng.as_deref_mut()); // [batch, seq, heads * head_dim]
+            let heads = y.dims()[2] / self.head_dim;
+            y.reshape([batch, seq, heads, self.head_dim])
+                .swap_dims(1, 2) // [batch, heads, seq, head_dim]
+        };
+        let (q, k, v) = (
+            project(&self.q_proj),
+            project(&self.k_proj),
+            project(&self.v_proj),
+        );
+        let normed = |x: Tensor<4>, norm: &Option<RmsNorm>| match norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        let q = rotate(normed(q, &self.q_norm), &pass.rope);
+        let k = rotate(normed(k, &self.k_norm), &pass.rope);
+        let (k, v) = match &mut pass.cache {
+            Some(cache) => cache.append(self.layer, k, v), // [batch, kv_heads, past + seq, head_dim]
+            None => (k, v),
+        };
+        let mask = if self.windowed {
+            &pass.window_mask
+        } else {
+            &pass.mask
+        };
+        let y = attention(q, k, v, mask.clone()); // [batch, heads, seq, head_dim]
+        let y = y.swap_dims(1, 2).flatten::<3>(2, 3); // [batch, seq, heads * head_dim]
+        self.o_proj.forward(y, pass.rng.as_deref_mut())
+    }
+}
+
+impl Mlp {
+    fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
+        let gate = silu(self.gate_proj.forward(x.clone(), pass.rng.as_deref_mut()));
+        let up = self.up_proj.forward(x, pass.rng.as_deref_mut());
+        self.down_proj.forward(gate * up, pass.rng.as_deref_mut())
+    }
+}
+
+/// Rotates the halves of each head `[batch, heads, seq, head_dim]` by the token's angles.
+fn rotate(x: Tensor<4>, [cos, sin]: &[Tensor<4>; 2]) -> Tensor<4> {
+    let half = x.dims()[3] / 2;
+    let first = x.clone().narrow(3, 0, half);
+    let second = x.narrow(3, half, half);
+    Tensor::cat(
+        vec![
+            first.clone() * cos.clone() - second.clone() * sin.clone(),
+            second * cos.clone() + first * sin.clone(),
+        ],
+        3,
+    )
+}
