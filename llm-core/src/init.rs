@@ -42,7 +42,7 @@ impl ModuleMapper for Randomise {
 }
 
 /// A standard normal number (Box and Muller 1958).
-fn normal(rng: &mut ChaCha8Rng) -> f32 {
+pub fn normal(rng: &mut ChaCha8Rng) -> f32 {
     let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
     let angle = 2.0 * std::f64::consts::PI * rng.random::<f64>();
     (radius * angle.cos()) as f32

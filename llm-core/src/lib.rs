@@ -36,6 +36,7 @@ pub use config::{LlamaConfig, ModelType};
 pub use device::{default_dtype, open_device};
 pub use error::{Error, Result, TensorProblem};
 pub use generate::{GenerationConfig, Tokens};
+pub use init::normal;
 pub use input::TokenBatch;
 pub use linear::{Linear, LoraAdapter};
 pub use llama::{Attention, DecoderLayer, Embedding, LlamaForCausalLM, LlamaModel, Mlp, RmsNorm};

@@ -100,7 +100,8 @@ impl LoraAdapter {
         };
         // y = m/‖W + sBA‖ · (x·(W + sBA)ᵀ); under dropout the base sees the dropped input too in
         // the part that the magnitude scales, as PEFT computes it.
-        let ratio = self.ratio(magnitude.val(), weight.clone()).cast(x.dtype());
+        let ratio = magnitude.val() / self.weight_norm(weight.clone());
+        let ratio = ratio.cast(x.dtype());
         let base = linear(x.clone(), weight.clone().transpose(), None);
         let scaled = match dropped {
             Some(dropped) => linear(dropped, weight.transpose(), None),
@@ -117,18 +118,17 @@ impl LoraAdapter {
         (linear(low, b.transpose(), None) * self.scaling).cast(dtype)
     }
 
-    /// `m / ‖W + sBA‖` for each output, `[out]`; the norm is a constant for the gradient (section
-    /// 4.3 of the paper) and is found without forming `W + sBA`:
-    /// `‖w + s·b·A‖² = ‖w‖² + 2s·b·(A·w) + s²·b·(A·Aᵀ)·b`.
-    fn ratio(&self, magnitude: Tensor<1>, weight: Tensor<2>) -> Tensor<1> {
+    /// `‖W + sBA‖` of each output's row, `[out]`: a constant for the gradient (section 4.3 of the DoRA
+    /// paper), found without forming `W + sBA`: `‖w + s·b·A‖² = ‖w‖² + 2s·b·(A·w) + s²·b·(A·Aᵀ)·b`.
+    pub fn weight_norm(&self, weight: Tensor<2>) -> Tensor<1> {
         let (a, b) = (self.lora_a.val().detach(), self.lora_b.val().detach());
         let weight = weight.detach().cast(a.dtype());
         let rows = |t: Tensor<2>| t.sum_dim(1).squeeze_dim::<1>(1);
         let cross = rows(weight.clone().matmul(a.clone().transpose()) * b.clone());
         let own = rows(b.clone().matmul(a.clone().matmul(a.transpose())) * b);
-        let norm =
+        let squares =
             rows(weight.square()) + cross * (2.0 * self.scaling) + own * self.scaling.powi(2);
-        magnitude / norm.sqrt()
+        squares.sqrt()
     }
 
     /// The dense weight that does what base and adapter do together.

@@ -68,6 +68,17 @@ impl Golden {
             .collect()
     }
 
+    pub(crate) fn doubles(&self, name: &str) -> Vec<f64> {
+        let entry = self.0.get(name).unwrap_or_else(|| panic!("{name}"));
+        entry
+            .bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|b| f64::from_le_bytes(*b))
+            .collect()
+    }
+
     pub(crate) fn ints(&self, name: &str) -> Vec<i64> {
         let entry = self.0.get(name).unwrap_or_else(|| panic!("{name}"));
         entry

@@ -91,7 +91,7 @@ impl Checkpoint {
                         got,
                     });
                 }
-                Some(entry) if !matches!(entry.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) => {
+                Some(entry) if !entry.is_float() => {
                     let got = format!("{:?}", entry.dtype);
                     problems.push(TensorProblem::WrongDtype { name, got });
                 }
@@ -163,7 +163,7 @@ impl ModuleMapper for Loader<'_> {
         let Some(entry) = self.entries.get(name.as_str()) else {
             return param;
         };
-        let (data, not_finite) = convert(*entry, self.dtype);
+        let (data, not_finite) = entry.to_data(self.dtype);
         if not_finite > 0 {
             self.problems.push((name, not_finite));
         }
@@ -172,38 +172,47 @@ impl ModuleMapper for Loader<'_> {
     }
 }
 
-/// The tensor in the type to compute in, and how many of its values are not finite.
-pub(crate) fn convert(entry: TensorEntry, dtype: DType) -> (TensorData, usize) {
-    match entry.dtype {
-        Dtype::F32 => cast(entry, dtype, |b: [u8; 4]| f32::from_le_bytes(b)),
-        Dtype::F16 => cast(entry, dtype, |b: [u8; 2]| f16::from_le_bytes(b).to_f32()),
-        _ => cast(entry, dtype, |b: [u8; 2]| bf16::from_le_bytes(b).to_f32()),
+impl TensorEntry<'_> {
+    /// Whether the elements are of a type that models are read from: F32, F16 or BF16.
+    pub fn is_float(&self) -> bool {
+        matches!(self.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
     }
-}
 
-fn cast<const N: usize>(
-    entry: TensorEntry,
-    dtype: DType,
-    read: impl Fn([u8; N]) -> f32,
-) -> (TensorData, usize) {
-    let mut not_finite = 0;
-    let values = entry.bytes.as_chunks::<N>().0.iter().map(|bytes| {
-        let value = read(*bytes);
-        not_finite += usize::from(!value.is_finite());
-        value
-    });
-    let bytes = match dtype {
-        DType::F16 => Bytes::from_elems::<f16>(values.map(f16::from_f32).collect()),
-        DType::BF16 => Bytes::from_elems::<bf16>(values.map(bf16::from_f32).collect()),
-        _ => Bytes::from_elems::<f32>(values.collect()),
-    };
-    let dtype = if matches!(dtype, DType::F16 | DType::BF16) {
-        dtype
-    } else {
-        DType::F32
-    };
-    (
-        TensorData::from_bytes(bytes, entry.shape.to_vec(), dtype),
-        not_finite,
-    )
+    /// The tensor as F32, F16 or BF16, and how many of its values are not finite. The entry must be
+    /// a [float](Self::is_float).
+    pub fn to_data(&self, dtype: DType) -> (TensorData, usize) {
+        match self.dtype {
+            Dtype::F32 => self.cast(dtype, f32::from_le_bytes),
+            Dtype::F16 => self.cast(dtype, |b| f16::from_le_bytes(b).to_f32()),
+            _ => self.cast(dtype, |b| bf16::from_le_bytes(b).to_f32()),
+        }
+    }
+
+    fn cast<const N: usize>(
+        &self,
+        dtype: DType,
+        read: impl Fn([u8; N]) -> f32,
+    ) -> (TensorData, usize) {
+        let mut not_finite = 0;
+        let values = self.bytes.as_chunks::<N>().0.iter().map(|bytes| {
+            let value = read(*bytes);
+            not_finite += usize::from(!value.is_finite());
+            value
+        });
+        let (bytes, dtype) = match dtype {
+            DType::F16 => (
+                Bytes::from_elems::<f16>(values.map(f16::from_f32).collect()),
+                dtype,
+            ),
+            DType::BF16 => (
+                Bytes::from_elems::<bf16>(values.map(bf16::from_f32).collect()),
+                dtype,
+            ),
+            _ => (Bytes::from_elems::<f32>(values.collect()), DType::F32),
+        };
+        (
+            TensorData::from_bytes(bytes, self.shape.to_vec(), dtype),
+            not_finite,
+        )
+    }
 }

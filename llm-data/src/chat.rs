@@ -1,0 +1,212 @@
+//! Chat templates: the Jinja text that comes with a checkpoint.
+//!
+//! A template is a program that somebody else wrote, so it runs within limits: steps, recursion,
+//! and bytes of text made on the way and written out.
+
+mod bounded;
+mod clock;
+mod functions;
+
+use std::io;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, context};
+
+use crate::error::{Error, Result};
+use crate::record::Message;
+
+/// Steps of the engine for one rendering: some fifty a message in real templates.
+const MAX_STEPS: u64 = 400_000;
+/// The stack that a rendering runs on. Within its steps a template can nest a list some 80 000
+/// levels deep, and to write or drop such a value the engine recurses as deep.
+const STACK_BYTES: usize = 256 << 20;
+/// Nesting of macros and recursive loops.
+const MAX_DEPTH: usize = 100;
+/// Bytes of text that a rendering may make on the way, and that it may write out.
+const MAX_TEXT: usize = 64 << 20;
+/// The longest template source.
+const MAX_SOURCE: usize = 1 << 20;
+
+const NAME: &str = "chat";
+
+/// A compiled chat template.
+///
+/// Renders as transformers' `apply_chat_template` does: `trim_blocks` and `lstrip_blocks`, loop
+/// controls, the methods of Python's strings and dictionaries, `raise_exception`, `strftime_now`
+/// (in UTC), a `tojson` that does not escape, `{% generation %}` blocks.
+///
+/// ```
+/// use llm_data::{ChatTemplate, Message, Role};
+///
+/// # fn main() -> llm_data::Result<()> {
+/// let source = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}";
+/// let template = ChatTemplate::new(source, "<s>", "</s>")?;
+/// let text = template.render(&[Message::new(Role::User, "Hi")], false)?;
+/// assert_eq!(text, "user: Hi</s>");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: String,
+    bos_token: String,
+    eos_token: String,
+}
+
+impl ChatTemplate {
+    /// Compiles a template's source. `bos_token` and `eos_token` are what it finds under those
+    /// names; empty where the tokenizer has none.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplateSyntax`] with the line; [`Error::ChatTemplateLimit`] for a source of
+    /// more than 1 MiB.
+    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self> {
+        if source.len() > MAX_SOURCE {
+            return Err(Error::ChatTemplateLimit {
+                limit: "1 MiB of source",
+            });
+        }
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build();
+        environment.set_syntax(syntax.map_err(syntax_error)?);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+        environment.set_fuel(Some(MAX_STEPS));
+        environment.set_recursion_limit(MAX_DEPTH);
+        functions::register(&mut environment);
+        let bounded = bounded::rewrite(source);
+        environment
+            .add_template_owned(NAME, bounded)
+            .map_err(syntax_error)?;
+        Ok(Self {
+            environment,
+            source: source.to_owned(),
+            bos_token: bos_token.to_owned(),
+            eos_token: eos_token.to_owned(),
+        })
+    }
+
+    /// The source as it was given.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Writes the messages down; with `add_generation_prompt`, also the beginning of the next
+    /// reply, in templates that have one.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplateRefused`] with the message of the template's `raise_exception`,
+    /// [`Error::ChatTemplateLimit`] for endless loops, recursion and strings,
+    /// [`Error::ChatTemplateFailed`] for everything else.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        let failed = |reason: &str| Error::ChatTemplateFailed {
+            line: 0,
+            reason: reason.to_owned(),
+        };
+        std::thread::scope(|scope| {
+            let worker = std::thread::Builder::new()
+                .stack_size(STACK_BYTES)
+                .spawn_scoped(scope, || self.render_here(messages, add_generation_prompt))
+                .map_err(|error| failed(&format!("no thread to render on: {error}")))?;
+            worker
+                .join()
+                .unwrap_or_else(|_| Err(failed("the template engine panicked")))
+        })
+    }
+
+    fn render_here(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        let values = context! {
+            messages => messages.iter().map(value).collect::<Value>(),
+            add_generation_prompt,
+            bos_token => self.bos_token.as_str(),
+            eos_token => self.eos_token.as_str(),
+            tools => (),
+            documents => (),
+        };
+        let mut output = Capped(Vec::new());
+        let template = self.environment.get_template(NAME).map_err(render_error)?;
+        template
+            .render_captured_to(values, &mut output)
+            .map_err(render_error)?;
+        // The engine writes whole strings, so these bytes are UTF-8.
+        Ok(String::from_utf8_lossy(&output.0).into_owned())
+    }
+}
+
+fn value(message: &Message) -> Value {
+    let (role, content) = (message.role.as_str(), message.content.as_str());
+    Value::from_pairs([("role", role), ("content", content)])
+}
+
+/// Output that ends at a limit instead of filling the memory.
+struct Capped(Vec<u8>);
+
+impl io::Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_TEXT {
+            return Err(io::Error::other(functions::TooMuchText));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn message(error: &minijinja::Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}
+
+fn syntax_error(error: minijinja::Error) -> Error {
+    Error::ChatTemplateSyntax {
+        line: error.line().unwrap_or(0),
+        reason: message(&error),
+    }
+}
+
+fn render_error(error: minijinja::Error) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(this) = cause {
+        if let Some(functions::Raised(message)) = this.downcast_ref() {
+            return Error::ChatTemplateRefused {
+                message: message.clone(),
+            };
+        }
+        let io_cause = this
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if this.is::<functions::TooMuchText>()
+            || io_cause.is_some_and(|inner| inner.is::<functions::TooMuchText>())
+        {
+            return Error::ChatTemplateLimit {
+                limit: "64 MiB of text",
+            };
+        }
+        if let Some(engine) = this.downcast_ref::<minijinja::Error>() {
+            if engine.kind() == ErrorKind::OutOfFuel {
+                return Error::ChatTemplateLimit {
+                    limit: "400 000 steps",
+                };
+            }
+            if engine.detail() == Some("recursion limit exceeded") {
+                return Error::ChatTemplateLimit {
+                    limit: "a recursion of 100 levels",
+                };
+            }
+        }
+        cause = this.source();
+    }
+    Error::ChatTemplateFailed {
+        line: error.line().unwrap_or(0),
+        reason: message(&error),
+    }
+}

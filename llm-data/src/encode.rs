@@ -1,0 +1,379 @@
+//! Records to token ids and labels, in one pass.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::prompt::{Rendered, Template};
+use crate::record::{AlpacaRecord, Conversation, Dialogue, Message, Turn};
+use crate::stats::Statistics;
+use crate::tokenizer::{Place, Tokenizer};
+use crate::truncate::{self, Truncation};
+
+/// The label of a token without loss, as in PyTorch and Hugging Face.
+pub const IGNORE_INDEX: i64 = -100;
+
+/// How records are encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// The most tokens of a sample.
+    pub max_seq_len: usize,
+    /// Supervise only the last answer, not those of the history.
+    pub mask_history: bool,
+    /// Supervise everything, the user's words too.
+    pub train_on_input: bool,
+}
+
+impl Default for EncodeOptions {
+    /// 512 tokens, every answer supervised and nothing else.
+    fn default() -> Self {
+        Self {
+            max_seq_len: 512,
+            mask_history: false,
+            train_on_input: false,
+        }
+    }
+}
+
+/// A training sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// The tokens.
+    pub input_ids: Vec<u32>,
+    /// For each token its own id, or [`IGNORE_INDEX`]: not shifted, as in Hugging Face.
+    pub labels: Vec<i64>,
+}
+
+impl Sample {
+    /// Tokens that carry loss.
+    pub fn supervised_tokens(&self) -> usize {
+        self.labels
+            .iter()
+            .filter(|&&label| label != IGNORE_INDEX)
+            .count()
+    }
+}
+
+/// A sample and what was cut to make it fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The sample.
+    pub sample: Sample,
+    /// What was cut.
+    pub truncation: Truncation,
+}
+
+/// The samples of a data set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedSet {
+    /// The samples, in the records' order.
+    pub samples: Vec<Sample>,
+    /// For each sample the index of its record.
+    pub records: Vec<usize>,
+    /// What became of the records.
+    pub statistics: Statistics,
+}
+
+/// Turns records into samples, and conversations into prompts.
+///
+/// One rule holds for all templates: the ids before an answer in a sample are exactly those that
+/// [`prompt`](Self::prompt) gives for the same conversation.
+#[derive(Debug, Clone)]
+pub struct Encoder {
+    tokenizer: Tokenizer,
+    template: Template,
+    options: EncodeOptions,
+    stop_ids: Vec<u32>,
+}
+
+/// A conversation's tokens, each with whether the assistant says it.
+pub(crate) struct Tokens {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) spoken: Vec<bool>,
+    /// Where the last answer begins and ends.
+    pub(crate) answer: std::ops::Range<usize>,
+}
+
+impl Encoder {
+    /// An encoder.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that make no sense, [`Error::NoEndToken`] where the template
+    /// needs an end-of-sequence token and the tokenizer has none, and what a chat template makes of
+    /// a plain question and answer.
+    pub fn new(tokenizer: Tokenizer, template: Template, options: EncodeOptions) -> Result<Self> {
+        if options.max_seq_len == 0 {
+            let (field, expected) = ("max_seq_len", "at least 1");
+            return Err(Error::Option {
+                field,
+                expected,
+                got: "0".to_owned(),
+            });
+        }
+        if options.mask_history && options.train_on_input {
+            return Err(Error::Option {
+                field: "mask_history",
+                expected: "not together with train_on_input",
+                got: "both".to_owned(),
+            });
+        }
+        if template.needs_eos() && tokenizer.eos_id().is_none() {
+            let path = tokenizer.path().to_owned();
+            return Err(Error::NoEndToken {
+                path,
+                template: template.name(),
+            });
+        }
+        let mut encoder = Self {
+            tokenizer,
+            template,
+            options,
+            stop_ids: Vec::new(),
+        };
+        encoder.stop_ids = encoder.find_stop_ids()?;
+        Ok(encoder)
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The template.
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// The options.
+    pub fn options(&self) -> &EncodeOptions {
+        &self.options
+    }
+
+    /// The ids that end an answer: the tokenizer's end-of-sequence tokens and the one that the
+    /// template puts behind answers.
+    pub fn stop_ids(&self) -> &[u32] {
+        &self.stop_ids
+    }
+
+    /// The texts that end an answer in this template and for which the tokenizer has no token.
+    pub fn stop_strings(&self) -> Vec<&'static str> {
+        let missing = |text: &&str| self.tokenizer.token_id(text).is_none();
+        self.template
+            .stop_strings()
+            .iter()
+            .copied()
+            .filter(missing)
+            .collect()
+    }
+
+    /// Encodes one record.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`], [`Error::NothingSupervised`], [`Error::WhitespaceRun`], and what a
+    /// chat template refuses.
+    pub fn encode(&self, record: &AlpacaRecord) -> Result<Encoded> {
+        self.encode_dialogue(Dialogue::from_record(record))
+    }
+
+    /// Encodes one conversation; its last message must be the assistant's.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode), and [`Error::Conversation`] for an order of messages that no
+    /// template knows.
+    pub fn encode_conversation(&self, conversation: &Conversation) -> Result<Encoded> {
+        let dialogue = Dialogue::from_messages(&conversation.messages)?;
+        if dialogue
+            .turns
+            .last()
+            .is_none_or(|turn| turn.answer.is_none())
+        {
+            return Err(Error::Conversation {
+                message: conversation.messages.len() + 1,
+                expected: "assistant",
+                got: "nothing",
+            });
+        }
+        self.encode_dialogue(dialogue)
+    }
+
+    /// Encodes all records. Those that cannot be learned from (the template leaves no room, the
+    /// answer has no tokens, a run of white space that the tokenizer gets wrong) are left out and
+    /// counted.
+    ///
+    /// # Errors
+    /// [`Error::NothingLeft`] where no sample remains; [`Error::Record`] with the record's number
+    /// for everything else, such as a chat template's refusal.
+    pub fn encode_all(&self, records: &[AlpacaRecord]) -> Result<EncodedSet> {
+        self.encode_each(records.len(), |index| self.encode(&records[index]))
+    }
+
+    /// Encodes all conversations, as [`encode_all`](Self::encode_all) does records.
+    ///
+    /// # Errors
+    /// The same as [`encode_all`](Self::encode_all).
+    pub fn encode_conversations(&self, conversations: &[Conversation]) -> Result<EncodedSet> {
+        let encode = |index: usize| self.encode_conversation(&conversations[index]);
+        self.encode_each(conversations.len(), encode)
+    }
+
+    fn encode_each(
+        &self,
+        count: usize,
+        encode: impl Fn(usize) -> Result<Encoded>,
+    ) -> Result<EncodedSet> {
+        let (mut samples, mut records, mut cuts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut dropped = BTreeMap::new();
+        for record in 0..count {
+            let reason = match encode(record) {
+                Ok(Encoded { sample, truncation }) => {
+                    samples.push(sample);
+                    records.push(record);
+                    cuts.push(truncation);
+                    continue;
+                }
+                Err(Error::DoesNotFit { .. }) => "template_does_not_fit",
+                Err(Error::NothingSupervised) => "nothing_supervised",
+                Err(Error::WhitespaceRun { .. }) => "white_space_run",
+                Err(source) => {
+                    return Err(Error::Record {
+                        record: record + 1,
+                        source: Box::new(source),
+                    });
+                }
+            };
+            *dropped.entry(reason.to_owned()).or_insert(0) += 1;
+        }
+        let statistics = Statistics::new(count, &samples, &cuts, dropped);
+        if samples.is_empty() {
+            let dropped = statistics.dropped_text();
+            return Err(Error::NothingLeft {
+                records: count,
+                dropped,
+            });
+        }
+        if statistics.kept < count {
+            tracing::warn!(dropped = count - statistics.kept, "records left out");
+        }
+        Ok(EncodedSet {
+            samples,
+            records,
+            statistics,
+        })
+    }
+
+    /// The ids that generation starts from: the conversation up to its last user message, and the
+    /// beginning of the answer.
+    ///
+    /// # Errors
+    /// [`Error::Conversation`] where the last message is not the user's or the order is one that no
+    /// template knows, and what a chat template refuses.
+    pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        let dialogue = Dialogue::from_messages(messages)?;
+        if dialogue
+            .turns
+            .last()
+            .is_some_and(|turn| turn.answer.is_some())
+        {
+            let (expected, got) = ("user", "nothing");
+            return Err(Error::Conversation {
+                message: messages.len() + 1,
+                expected,
+                got,
+            });
+        }
+        Ok(self.tokens(&dialogue)?.ids)
+    }
+
+    /// The ids that generation starts from for a record, whose output is left out.
+    ///
+    /// # Errors
+    /// What a chat template refuses.
+    pub fn record_prompt(&self, record: &AlpacaRecord) -> Result<Vec<u32>> {
+        Ok(self
+            .tokens(&Dialogue::from_record(record).unanswered())?
+            .ids)
+    }
+
+    fn encode_dialogue(&self, dialogue: Dialogue<'_>) -> Result<Encoded> {
+        let answer = dialogue.turns.last().and_then(|turn| turn.answer);
+        if answer.is_none_or(|answer| answer.trim().is_empty()) {
+            return Err(Error::NothingSupervised);
+        }
+        let (mut tokens, truncation) =
+            truncate::fit(dialogue, self.options.max_seq_len, |dialogue| {
+                self.tokens(dialogue)
+            })?;
+        if tokens.answer.is_empty() {
+            return Err(Error::NothingSupervised);
+        }
+        if self.options.mask_history {
+            tokens.spoken[..tokens.answer.start].fill(false);
+        }
+        let label = |(&id, &spoken): (&u32, &bool)| {
+            if spoken || self.options.train_on_input {
+                i64::from(id)
+            } else {
+                IGNORE_INDEX
+            }
+        };
+        let labels = tokens.ids.iter().zip(&tokens.spoken).map(label).collect();
+        Ok(Encoded {
+            sample: Sample {
+                input_ids: tokens.ids,
+                labels,
+            },
+            truncation,
+        })
+    }
+
+    pub(crate) fn tokens(&self, dialogue: &Dialogue<'_>) -> Result<Tokens> {
+        let Rendered { segments, mark } =
+            self.template.render(dialogue, self.tokenizer.specials())?;
+        let mut tokens = Tokens {
+            ids: Vec::new(),
+            spoken: Vec::new(),
+            answer: 0..0,
+        };
+        let mut place = Place::Start;
+        for segment in &segments {
+            let begin = tokens.ids.len();
+            self.tokenizer
+                .encode_template(&segment.text, mark, &mut place, &mut tokens.ids)?;
+            if segment.ends
+                && let Some(eos) = self.tokenizer.eos_id()
+            {
+                tokens.ids.push(eos);
+                place = Place::AfterSpecial;
+            }
+            tokens.spoken.resize(tokens.ids.len(), segment.supervised);
+            if segment.supervised {
+                tokens.answer = begin..tokens.ids.len();
+            }
+        }
+        let prefix = self.tokenizer.prefix_before(tokens.ids.first().copied());
+        tokens.ids.splice(..0, prefix.iter().copied());
+        tokens.spoken.splice(..0, prefix.iter().map(|_| false));
+        tokens.answer = tokens.answer.start + prefix.len()..tokens.answer.end + prefix.len();
+        Ok(tokens)
+    }
+
+    /// Encodes a small conversation and looks which token ends the answer in it.
+    fn find_stop_ids(&self) -> Result<Vec<u32>> {
+        let turn = Turn {
+            instruction: "a",
+            input: "",
+            answer: Some("b"),
+        };
+        let tokens = self.tokens(&Dialogue {
+            system: None,
+            turns: vec![turn],
+        })?;
+        let mut ids = self.tokenizer.eos_ids().to_vec();
+        ids.extend(
+            tokens.ids[tokens.answer]
+                .last()
+                .filter(|&&id| self.tokenizer.is_special(id)),
+        );
+        ids.dedup();
+        Ok(ids)
+    }
+}

@@ -1,0 +1,216 @@
+//! The crate's one error type.
+
+use std::path::PathBuf;
+
+use crate::issue::RecordIssue;
+
+/// The result of this crate's operations.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// How many issues [`Error::BadRecords`] spells out; all of them are in the variant.
+const SHOWN_ISSUES: usize = 20;
+
+/// Everything that can go wrong between a text file and a sample.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file as a whole is not the JSON that it should be.
+    #[error("{}:{line}:{column}: {reason}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// The column in it, from 1.
+        column: usize,
+        /// The parser's message.
+        reason: String,
+    },
+    /// A file that must be UTF-8 as a whole (a JSON array) is not.
+    #[error("{}:{line}: not UTF-8", path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The line of the first bad byte, from 1.
+        line: usize,
+    },
+    /// Records that break the format; all of them, not only the first.
+    #[error("{}: {} problem(s) in the records{}", path.display(), issues.len(), list(issues))]
+    BadRecords {
+        /// The file.
+        path: PathBuf,
+        /// Each problem with its line, record, field and reason.
+        issues: Vec<RecordIssue>,
+    },
+    /// A data file without a single record.
+    #[error("{}: no records", path.display())]
+    EmptyDataset {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tokenizer's file is missing a part or cannot be understood.
+    #[error("{}: {reason}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The tokenizer failed on a text.
+    #[error("the tokenizer failed: {reason}")]
+    Encode {
+        /// The tokenizer's message.
+        reason: String,
+    },
+    /// A text has a run of white space that tokenizers silently mis-tokenize.
+    #[error("a run of {length} white-space characters; the tokenizer takes at most {limit}")]
+    WhitespaceRun {
+        /// Characters in the run.
+        length: usize,
+        /// The longest run that is accepted.
+        limit: usize,
+    },
+    /// The tokenizer has ids that the model has no embedding for.
+    #[error("the tokenizer has {vocabulary} ids, the model only {embeddings} embeddings")]
+    Vocabulary {
+        /// The tokenizer's largest id plus one.
+        vocabulary: usize,
+        /// Rows of the model's embedding table.
+        embeddings: usize,
+    },
+    /// There is no prompt template of this name.
+    #[error("unknown template `{name}`, expected one of: {known}")]
+    UnknownTemplate {
+        /// The name that was asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The template `model` was asked for, but the checkpoint has no chat template.
+    #[error(
+        "{}: the checkpoint has no chat template (neither chat_template.jinja nor the field \
+         `chat_template` of tokenizer_config.json); choose another template", path.display()
+    )]
+    NoChatTemplate {
+        /// The tokenizer's file.
+        path: PathBuf,
+    },
+    /// A chat template cannot be parsed.
+    #[error("chat template, line {line}: {reason}")]
+    ChatTemplateSyntax {
+        /// The template's line, from 1; 0 where it is not known.
+        line: usize,
+        /// The parser's message.
+        reason: String,
+    },
+    /// A chat template refused the conversation through `raise_exception`.
+    #[error("the chat template refuses the conversation: {message}")]
+    ChatTemplateRefused {
+        /// The template's own message.
+        message: String,
+    },
+    /// A chat template ran into a limit: an endless loop, an endless string, deep recursion.
+    #[error("the chat template exceeds the limit of {limit}")]
+    ChatTemplateLimit {
+        /// Which limit.
+        limit: &'static str,
+    },
+    /// A chat template failed in another way, such as an unknown filter.
+    #[error("chat template, line {line}: {reason}")]
+    ChatTemplateFailed {
+        /// The template's line, from 1; 0 where it is not known.
+        line: usize,
+        /// The engine's message.
+        reason: String,
+    },
+    /// A chat template renders a reply differently from what generation continues, so that no
+    /// sample could match the prompt.
+    #[error(
+        "the chat template's generation prompt is no prefix of the same conversation with its \
+         reply: the prompt goes on with {prompt:?}, the conversation with {conversation:?}"
+    )]
+    NotAPrefix {
+        /// The beginning of what only the prompt has.
+        prompt: String,
+        /// The beginning of what only the conversation has.
+        conversation: String,
+    },
+    /// The template ends answers with the tokenizer's end-of-sequence token, and there is none.
+    #[error(
+        "{}: the tokenizer names no end-of-sequence token, which the template `{template}` needs",
+        path.display()
+    )]
+    NoEndToken {
+        /// The tokenizer's file.
+        path: PathBuf,
+        /// The template.
+        template: &'static str,
+    },
+    /// An option has a value that makes no sense.
+    #[error("option `{field}`: expected {expected}, got {got}")]
+    Option {
+        /// The option.
+        field: &'static str,
+        /// What is allowed.
+        expected: &'static str,
+        /// What was given.
+        got: String,
+    },
+    /// Messages in an order that no template knows.
+    #[error("message {message}: expected {expected}, got {got}")]
+    Conversation {
+        /// The message's number, from 1.
+        message: usize,
+        /// What should stand there.
+        expected: &'static str,
+        /// What does.
+        got: &'static str,
+    },
+    /// The template alone leaves no room for the record.
+    #[error("the template alone needs {needed} tokens, max_seq_len is {max_seq_len}")]
+    DoesNotFit {
+        /// Tokens of the template, one of the user's and one of the answer.
+        needed: usize,
+        /// The limit.
+        max_seq_len: usize,
+    },
+    /// A sample in which no token is supervised.
+    #[error("nothing is supervised: the answer has no tokens")]
+    NothingSupervised,
+    /// No sample is left to train on.
+    #[error("none of the {records} records can be trained on: {dropped}")]
+    NothingLeft {
+        /// Records that came in.
+        records: usize,
+        /// The counts by reason.
+        dropped: String,
+    },
+    /// An error that belongs to one record of several.
+    #[error("record {record}: {source}")]
+    Record {
+        /// The record's number, from 1.
+        record: usize,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
+}
+
+fn list(issues: &[RecordIssue]) -> String {
+    let mut text: String = issues
+        .iter()
+        .take(SHOWN_ISSUES)
+        .map(|issue| format!("\n  {issue}"))
+        .collect();
+    if issues.len() > SHOWN_ISSUES {
+        text.push_str(&format!("\n  and {} more", issues.len() - SHOWN_ISSUES));
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! Text in, token ids and labels out.
+//!
+//! What supervised fine-tuning needs between a data file and the training loop, and generation
+//! between a conversation and the model:
+//!
+//! - [`Tokenizer`] reads a checkpoint's `tokenizer.json` and what stands beside it; its
+//!   [`DecodeStream`] turns ids back into text one by one.
+//! - [`load_alpaca`] and [`load_sharegpt`] read data files and say everything that is wrong with
+//!   them; [`split`] holds out a part.
+//! - [`Template`] is how a conversation is written down: Alpaca and its kin, ChatML, Vicuna, or the
+//!   checkpoint's own [`ChatTemplate`].
+//! - [`Encoder`] makes [`Sample`]s of records, ids and labels in one pass, and prompts of
+//!   conversations; [`Statistics`] tells what became of a data set.
+//!
+//! Only what the assistant says is supervised. The ids before an answer are exactly those that
+//! generation starts from; only the template's own text yields special tokens, never a user's.
+//! The formats are described in `docs/data-format.md`.
+//!
+//! ```no_run
+//! use llm_data::{EncodeOptions, Encoder, LoadOptions, Template, Tokenizer, load_alpaca, split};
+//!
+//! # fn main() -> llm_data::Result<()> {
+//! let tokenizer = Tokenizer::from_dir("models/SmolLM2-135M-Instruct")?;
+//! let data = load_alpaca("alpaca.json", &LoadOptions::default())?;
+//! let template = Template::by_name("alpaca", &tokenizer)?;
+//! let encoder = Encoder::new(tokenizer, template, EncodeOptions::default())?;
+//! let set = encoder.encode_all(&data.records)?;
+//! println!("{}", set.statistics);
+//! let (train, validation) = split(set.samples.len(), 0.05, 42);
+//! # let _ = (train, validation);
+//! # Ok(())
+//! # }
+//! ```
+
+mod chat;
+mod decode;
+mod encode;
+mod error;
+mod files;
+mod issue;
+mod load;
+mod prompt;
+mod record;
+mod sharegpt;
+mod special;
+mod split;
+mod stats;
+mod tokenizer;
+mod truncate;
+
+pub use chat::ChatTemplate;
+pub use decode::DecodeStream;
+pub use encode::{EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX, Sample};
+pub use error::{Error, Result};
+pub use files::TokenizerFiles;
+pub use issue::{Reason, RecordIssue, count_by_reason};
+pub use load::{LoadOptions, Loaded, OnBadRecord, load_alpaca, load_sharegpt};
+pub use prompt::Template;
+pub use record::{AlpacaRecord, Conversation, Message, Role};
+pub use split::split;
+pub use stats::{Cut, Lengths, Statistics};
+pub use tokenizer::Tokenizer;
+pub use truncate::Truncation;

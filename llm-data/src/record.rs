@@ -1,0 +1,275 @@
+//! Instruction records and conversations, as they stand in data files.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::issue::Reason;
+
+/// One Alpaca record (<https://github.com/tatsu-lab/stanford_alpaca>, with the `system` and
+/// `history` of LLaMA-Factory).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlpacaRecord {
+    /// What the user asks for. Never empty in a loaded record.
+    pub instruction: String,
+    /// What the instruction is about; may be empty.
+    #[serde(default)]
+    pub input: String,
+    /// The answer to learn. Never empty in a loaded record.
+    pub output: String,
+    /// A system text of the record's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Earlier turns, oldest first: what the user said, what the assistant answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<(String, String)>,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The frame of the conversation.
+    System,
+    /// The one who asks.
+    User,
+    /// The one who answers, and whose words are learned.
+    Assistant,
+}
+
+impl Role {
+    /// The name in chat templates: `system`, `user`, `assistant`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+/// One message of a conversation, as chat templates take it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// The text.
+    pub content: String,
+}
+
+impl Message {
+    /// A message of `role`.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+        }
+    }
+}
+
+/// A conversation: at most one system message, then user and assistant by turns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// The messages, oldest first.
+    pub messages: Vec<Message>,
+}
+
+/// One question and, unless it is still to be generated, its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn<'a> {
+    pub(crate) instruction: &'a str,
+    pub(crate) input: &'a str,
+    pub(crate) answer: Option<&'a str>,
+}
+
+/// What the templates are filled with: the one view of records and conversations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dialogue<'a> {
+    pub(crate) system: Option<&'a str>,
+    pub(crate) turns: Vec<Turn<'a>>,
+}
+
+impl<'a> Dialogue<'a> {
+    /// The record's turns; an empty system text counts as none.
+    pub(crate) fn from_record(record: &'a AlpacaRecord) -> Self {
+        let history = record.history.iter().map(|(question, answer)| Turn {
+            instruction: question,
+            input: "",
+            answer: Some(answer),
+        });
+        let last = Turn {
+            instruction: &record.instruction,
+            input: &record.input,
+            answer: Some(&record.output),
+        };
+        Self {
+            system: record.system.as_deref().filter(|system| !system.is_empty()),
+            turns: history.chain([last]).collect(),
+        }
+    }
+
+    /// The turns of `messages`: a system message or none, then user and assistant by turns,
+    /// user first. The last user message may lack its answer.
+    pub(crate) fn from_messages(messages: &'a [Message]) -> Result<Self> {
+        let mut system = None;
+        let mut turns: Vec<Turn<'a>> = Vec::new();
+        for (index, message) in messages.iter().enumerate() {
+            let open = turns.last().is_some_and(|turn| turn.answer.is_none());
+            match (message.role, turns.last_mut()) {
+                (Role::System, None) if index == 0 => system = Some(message.content.as_str()),
+                (Role::User, _) if !open => {
+                    turns.push(Turn {
+                        instruction: &message.content,
+                        input: "",
+                        answer: None,
+                    });
+                }
+                (Role::Assistant, Some(turn)) if open => turn.answer = Some(&message.content),
+                _ => {
+                    return Err(Error::Conversation {
+                        message: index + 1,
+                        expected: if open { "assistant" } else { "user" },
+                        got: message.role.as_str(),
+                    });
+                }
+            }
+        }
+        if turns.is_empty() {
+            let message = messages.len() + 1;
+            return Err(Error::Conversation {
+                message,
+                expected: "user",
+                got: "nothing",
+            });
+        }
+        Ok(Self {
+            system: system.filter(|system| !system.is_empty()),
+            turns,
+        })
+    }
+
+    /// The same dialogue without its last answer: what generation starts from.
+    pub(crate) fn unanswered(mut self) -> Self {
+        if let Some(turn) = self.turns.last_mut() {
+            turn.answer = None;
+        }
+        self
+    }
+}
+
+impl AlpacaRecord {
+    /// Reads a record from JSON, with every problem that it has.
+    pub(crate) fn from_json(value: &Value) -> std::result::Result<Self, Vec<(String, Reason)>> {
+        let mut problems = Vec::new();
+        let Some(object) = value.as_object() else {
+            let reason = Reason::WrongType {
+                expected: "an object",
+                got: type_name(value),
+            };
+            return Err(vec![(String::new(), reason)]);
+        };
+        let record = Self {
+            instruction: required(object, "instruction", &mut problems),
+            input: optional(object, "input", &mut problems).unwrap_or_default(),
+            output: required(object, "output", &mut problems),
+            system: optional(object, "system", &mut problems),
+            history: history(object, &mut problems),
+        };
+        if problems.is_empty() {
+            Ok(record)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// A text that must be there and say something; a problem otherwise.
+pub(crate) fn required(
+    object: &Map<String, Value>,
+    field: &str,
+    problems: &mut Vec<(String, Reason)>,
+) -> String {
+    match object.get(field) {
+        Some(Value::String(text)) if !text.trim().is_empty() => return text.clone(),
+        Some(Value::String(_)) => problems.push((field.to_owned(), Reason::Empty)),
+        Some(other) => problems.push((field.to_owned(), not_a_string(other))),
+        None => problems.push((field.to_owned(), Reason::Missing)),
+    }
+    String::new()
+}
+
+/// A text that may be absent or null.
+fn optional(
+    object: &Map<String, Value>,
+    field: &str,
+    problems: &mut Vec<(String, Reason)>,
+) -> Option<String> {
+    match object.get(field) {
+        Some(Value::String(text)) => return Some(text.clone()),
+        None | Some(Value::Null) => {}
+        Some(other) => problems.push((field.to_owned(), not_a_string(other))),
+    }
+    None
+}
+
+fn history(
+    object: &Map<String, Value>,
+    problems: &mut Vec<(String, Reason)>,
+) -> Vec<(String, String)> {
+    let rows = match object.get("history") {
+        None | Some(Value::Null) => return Vec::new(),
+        Some(Value::Array(rows)) => rows,
+        Some(other) => {
+            let reason = Reason::WrongType {
+                expected: "an array",
+                got: type_name(other),
+            };
+            problems.push(("history".to_owned(), reason));
+            return Vec::new();
+        }
+    };
+    let mut turns = Vec::with_capacity(rows.len());
+    for (index, row) in rows.iter().enumerate() {
+        let Some([question, answer]) = row.as_array().map(Vec::as_slice) else {
+            let expected = "an array of two strings";
+            let reason = Reason::WrongType {
+                expected,
+                got: type_name(row),
+            };
+            problems.push((format!("history[{index}]"), reason));
+            continue;
+        };
+        let mut side = |number: usize, value: &Value| match value {
+            Value::String(text) if !text.trim().is_empty() => text.clone(),
+            other => {
+                let reason = if other.is_string() {
+                    Reason::Empty
+                } else {
+                    not_a_string(other)
+                };
+                problems.push((format!("history[{index}][{number}]"), reason));
+                String::new()
+            }
+        };
+        turns.push((side(0, question), side(1, answer)));
+    }
+    turns
+}
+
+fn not_a_string(value: &Value) -> Reason {
+    Reason::WrongType {
+        expected: "a string",
+        got: type_name(value),
+    }
+}
+
+pub(crate) fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

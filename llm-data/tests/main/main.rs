@@ -1,0 +1,12 @@
+//! Tests across modules, against the references' goldens where `../shared` is at hand.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod chat_limits;
+mod common;
+mod data_files;
+mod encoding;
+mod goldens;
+mod properties;
+mod tokenizers;
+mod truncation;

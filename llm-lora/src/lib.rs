@@ -1,0 +1,42 @@
+//! Fine-tuning of LLaMA-family models: LoRA and its kin in PEFT's format, and the one training loop.
+//!
+//! - [`LoraConfig`] is PEFT's `adapter_config.json`; [`Adapter`] attaches, saves, loads, merges and
+//!   detaches. Adapters act on activations: no dense `W + s·B·A` is formed in training.
+//! - [`train`] is the loop, for adapters and for whole models alike: it trains what requires gradients.
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//! use llm_core::{Checkpoint, LoadOptions, open_device};
+//! use llm_data::{EncodeOptions, Encoder, Template, Tokenizer, load_alpaca};
+//! use llm_lora::{Adapter, Event, LoraConfig, TrainConfig, train};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let checkpoint = Checkpoint::open("SmolLM2-135M-Instruct")?;
+//! let mut model = checkpoint.load(&open_device("auto")?, &LoadOptions::default())?.model;
+//! let tokenizer = Tokenizer::from_dir(checkpoint.dir())?;
+//! let template = Template::by_name("alpaca", &tokenizer)?;
+//! let encoder = Encoder::new(tokenizer, template, EncodeOptions::default())?;
+//! let samples = encoder.encode_all(&load_alpaca("alpaca.json", &Default::default())?.records)?.samples;
+//!
+//! let adapter = Adapter::attach(&mut model, LoraConfig::default(), 42)?;
+//! let model = train(model, &samples, &[], &TrainConfig::default(), |event| {
+//!     if let Event::Step(step) = event {
+//!         println!("step {} loss {:.4}", step.step, step.loss);
+//!     }
+//!     ControlFlow::Continue(())
+//! })?;
+//! adapter.save(&model, "adapter")?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod adapter;
+mod config;
+mod error;
+mod targets;
+mod train;
+
+pub use adapter::Adapter;
+pub use config::{Bias, InitLoraWeights, LoraConfig, Modules, OneOrMany};
+pub use error::{Error, Result};
+pub use train::{Evaluation, Event, Schedule, Step, TrainConfig, Warmup, evaluate, train};

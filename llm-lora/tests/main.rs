@@ -1,0 +1,13 @@
+//! Tests of the crate as its users see it.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod adapters;
+mod faults;
+#[path = "../../llm-core/tests/support.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with llm-core's tests, which use more of it"
+)]
+mod support;
+mod training;
