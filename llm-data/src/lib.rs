@@ -4,7 +4,7 @@
 //! between a conversation and the model:
 //!
 //! - [`Tokenizer`] reads a checkpoint's `tokenizer.json` and what stands beside it; its
-//!   [`DecodeStream`] turns ids back into text one by one.
+//!   [`DecodeStream`] turns ids back into text one by one, [`StopStrings`] ends it.
 //! - [`load_alpaca`] and [`load_sharegpt`] read data files and say everything that is wrong with
 //!   them; [`split`] holds out a part.
 //! - [`Template`] is how a conversation is written down: Alpaca and its kin, ChatML, Vicuna, or the
@@ -45,6 +45,7 @@ mod sharegpt;
 mod special;
 mod split;
 mod stats;
+mod stop;
 mod tokenizer;
 mod truncate;
 
@@ -59,5 +60,6 @@ pub use prompt::Template;
 pub use record::{AlpacaRecord, Conversation, Message, Role};
 pub use split::split;
 pub use stats::{Cut, Lengths, Statistics};
+pub use stop::StopStrings;
 pub use tokenizer::Tokenizer;
 pub use truncate::Truncation;

@@ -129,6 +129,17 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// Encodes a text as [`encode`](Self::encode) does, with what the tokenizer puts before a
+    /// sequence, such as its beginning token: a prompt without a template.
+    ///
+    /// # Errors
+    /// The same as [`encode`](Self::encode).
+    pub fn encode_sequence(&self, text: &str) -> Result<Vec<u32>> {
+        let ids = self.encode(text)?;
+        let prefix = self.prefix_before(ids.first().copied());
+        Ok(prefix.iter().copied().chain(ids.iter().copied()).collect())
+    }
+
     /// Encodes as `tokenizers` does by default: special tokens in the text are parsed and the
     /// post-processor adds its own, such as the beginning of the sequence. For text of one's own
     /// making, never for a user's.

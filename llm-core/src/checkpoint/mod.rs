@@ -7,6 +7,8 @@ mod shards;
 
 use std::path::{Path, PathBuf};
 
+use ::safetensors::tensor::Dtype;
+use burn::tensor::DType;
 use serde_json::{Map, Value};
 
 pub use load::{LoadOptions, Loaded};
@@ -100,6 +102,24 @@ impl Checkpoint {
         &self.config
     }
 
+    /// The type of the weights on disk: F16, BF16, or F32 for all others.
+    pub fn dtype(&self) -> DType {
+        let first = self.shards.iter().flat_map(SafetensorsFile::iter).next();
+        match first.map(|(_, entry)| entry.dtype) {
+            Some(Dtype::F16) => DType::F16,
+            Some(Dtype::BF16) => DType::BF16,
+            _ => DType::F32,
+        }
+    }
+
+    /// `config.json` as it stands, with the keys that this crate does not know.
+    ///
+    /// # Errors
+    /// When the file cannot be read any more.
+    pub fn config_json(&self) -> Result<Map<String, Value>> {
+        self.object("config.json")
+    }
+
     /// The text of a file beside the weights (`tokenizer.json`, `tokenizer_config.json`,
     /// `chat_template.jinja`, …), or `None` where there is none.
     ///
@@ -120,18 +140,21 @@ impl Checkpoint {
     /// # Errors
     /// When the file is there and is not an object of the expected types.
     pub fn generation_config(&self) -> Result<GenerationConfig> {
-        let text = self.file("generation_config.json")?;
-        let parsed: Result<Map<String, Value>, _> =
-            serde_json::from_str(text.as_deref().unwrap_or("{}"));
-        let object = parsed.map_err(|source| Error::Json {
-            path: self.dir.join("generation_config.json"),
-            source,
-        })?;
+        let object = self.object("generation_config.json")?;
         let mut options = GenerationConfig::recommended(&object);
         options.stop_ids.extend(&self.config.eos_token_ids);
         options.stop_ids.sort_unstable();
         options.stop_ids.dedup();
         Ok(options)
+    }
+
+    /// A JSON object beside the weights, empty where there is none.
+    fn object(&self, name: &str) -> Result<Map<String, Value>> {
+        let text = self.file(name)?;
+        serde_json::from_str(text.as_deref().unwrap_or("{}")).map_err(|source| Error::Json {
+            path: self.dir.join(name),
+            source,
+        })
     }
 
     /// Copies tokenizer, chat template and generation configuration into `out`.

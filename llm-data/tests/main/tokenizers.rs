@@ -247,3 +247,14 @@ fn streaming_costs_the_same_however_long_the_text_is() {
     let late = time(5);
     assert!(late < early * 5, "{early:?} became {late:?}");
 }
+
+#[test]
+fn a_prompt_without_a_template_begins_as_the_tokenizer_begins_a_sequence() {
+    let Some(llama) = shared_tokenizer("llama2_spm") else {
+        return;
+    };
+    let ids = llama.encode_sequence("Hello </s>").unwrap();
+    assert_eq!(ids[0], 1);
+    assert!(!ids[1..].contains(&1) && !ids.contains(&2));
+    assert_eq!(llama.encode_sequence("").unwrap(), [1]);
+}

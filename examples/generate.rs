@@ -1,0 +1,175 @@
+//! Talks to a model, with or without an adapter.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use examples::cli::{self, ComputeArgs};
+use examples::settings::Settings;
+use examples::talk::Speaker;
+use llm_core::GenerationConfig;
+use llm_data::{EncodeOptions, Encoder, Message, Role, Template, Tokenizer};
+use llm_lora::Adapter;
+
+/// Talk to a model: `--chat` through its prompt template, `--prompt` for plain continuation.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Model directory in Hugging Face's layout
+    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    model: PathBuf,
+    /// Adapter directory in PEFT's format
+    #[arg(long, value_name = "DIR", help_heading = "Model")]
+    adapter: Option<PathBuf>,
+    /// alpaca, alpaca-lora, alpaca-zh, chatml, vicuna or model [default: the one recorded with the
+    /// adapter, else model where there is a chat template, else alpaca]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    template: Option<String>,
+
+    /// Continue this text, without a template
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["chat", "system"], required_unless_present = "chat", help_heading = "Text")]
+    prompt: Option<String>,
+    /// Answer this message; without TEXT, hold a conversation
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, help_heading = "Text")]
+    chat: Option<Option<String>>,
+    /// The system message
+    #[arg(long, value_name = "TEXT", requires = "chat", help_heading = "Text")]
+    system: Option<String>,
+
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// Options left out take the checkpoint's recommendation (`generation_config.json`).
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sampling")]
+struct Sampling {
+    /// The most tokens of an answer
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_new_tokens: usize,
+    /// 0 always takes the likeliest token
+    #[arg(long, value_name = "X")]
+    temperature: Option<f64>,
+    /// Keep the N likeliest tokens; 0 keeps all
+    #[arg(long, value_name = "N")]
+    top_k: Option<usize>,
+    /// Keep the likeliest tokens until they have this probability together
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// Keep tokens at least P times as likely as the likeliest
+    #[arg(long, value_name = "P")]
+    min_p: Option<f64>,
+    /// Make tokens that occurred before less likely
+    #[arg(long, value_name = "X")]
+    repetition_penalty: Option<f64>,
+    /// Seed
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+    /// End the answer at this text (can be given several times)
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+}
+
+impl Sampling {
+    fn over(&self, recommended: GenerationConfig) -> GenerationConfig {
+        GenerationConfig {
+            max_new_tokens: self.max_new_tokens,
+            temperature: self.temperature.unwrap_or(recommended.temperature),
+            top_k: self.top_k.unwrap_or(recommended.top_k),
+            top_p: self.top_p.unwrap_or(recommended.top_p),
+            min_p: self.min_p.unwrap_or(recommended.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(recommended.repetition_penalty),
+            seed: self.seed,
+            stop_ids: recommended.stop_ids,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    cli::run(|| generate(&Options::parse()))
+}
+
+fn generate(options: &Options) -> Result<()> {
+    let (checkpoint, mut model) = options.compute.load(&options.model)?;
+    let tokenizer = Tokenizer::from_dir(&options.model)?;
+    tokenizer.check_embeddings(model.config().vocab_size)?;
+    if let Some(dir) = &options.adapter {
+        Adapter::load(&mut model, dir)?;
+    }
+    let mut config = options.sampling.over(checkpoint.generation_config()?);
+    config.validate()?;
+    config.stop_ids.extend(tokenizer.eos_ids());
+    let mut speaker = Speaker {
+        model: &model,
+        tokenizer: &tokenizer,
+        config,
+        stop_strings: options.sampling.stop.clone(),
+    };
+    if let Some(prompt) = &options.prompt {
+        print(prompt);
+        speaker.answer(&tokenizer.encode_sequence(prompt)?, print)?;
+        println!();
+        return Ok(());
+    }
+    let encoder = Encoder::new(tokenizer.clone(), template(options, &tokenizer)?, EncodeOptions::default())?;
+    speaker.config.stop_ids.extend(encoder.stop_ids());
+    speaker.stop_strings.extend(encoder.stop_strings().into_iter().map(str::to_owned));
+    converse(&speaker, &encoder, options)
+}
+
+/// The template that was asked for, or that the adapter or the model was trained with.
+fn template(options: &Options, tokenizer: &Tokenizer) -> Result<Template> {
+    let recorded = match &options.adapter {
+        Some(adapter) => Settings::of_run(adapter)?,
+        None => Settings::of_run(&options.model)?,
+    };
+    let name = options.template.clone().or_else(|| recorded?.template);
+    Ok(match name {
+        Some(name) => Template::by_name(&name, tokenizer)?,
+        None => Template::default_for(tokenizer)?,
+    })
+}
+
+/// Answers the message of the command line, or one line of the input after the other.
+fn converse(speaker: &Speaker, encoder: &Encoder, options: &Options) -> Result<()> {
+    let system = options.system.iter().map(|text| Message::new(Role::System, text.as_str()));
+    let mut messages: Vec<Message> = system.collect();
+    if let Some(Some(text)) = &options.chat {
+        messages.push(Message::new(Role::User, text.as_str()));
+        speaker.answer(&encoder.prompt(&messages)?, print)?;
+        println!();
+        return Ok(());
+    }
+    let beginning = messages.len();
+    let terminal = io::stdin().is_terminal();
+    if terminal {
+        println!("An empty line begins a new conversation; end with Ctrl-D.");
+    }
+    let mut lines = io::stdin().lock().lines();
+    loop {
+        if terminal {
+            print("> ");
+        }
+        let Some(line) = lines.next() else {
+            return Ok(());
+        };
+        let line = line.context("cannot read the input")?;
+        if line.trim().is_empty() {
+            messages.truncate(beginning);
+            continue;
+        }
+        messages.push(Message::new(Role::User, line));
+        let answer = speaker.answer(&encoder.prompt(&messages)?, print)?;
+        println!();
+        messages.push(Message::new(Role::Assistant, answer.trim()));
+    }
+}
+
+fn print(text: &str) {
+    let mut out = io::stdout();
+    // A reader that has gone away ends the program at the next line.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

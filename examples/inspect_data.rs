@@ -1,0 +1,110 @@
+//! Shows what a data set becomes: every token, which of them are supervised, and the statistics.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use examples::cli;
+use llm_data::{EncodeOptions, Encoder, IGNORE_INDEX, LoadOptions, OnBadRecord, Sample, Template, Tokenizer, load_alpaca};
+use serde_json::json;
+
+/// Show the samples that training sees: tokens, supervised ones marked, and statistics.
+///
+/// On a terminal supervised tokens are green; elsewhere they stand in ⟦brackets⟧.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Alpaca records, JSON or JSONL
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Directory with the tokenizer; weights are not needed
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// alpaca, alpaca-lora, alpaca-zh, chatml, vicuna or model [default: model where there is a chat
+    /// template, else alpaca]
+    #[arg(long, value_name = "NAME")]
+    template: Option<String>,
+    /// The most tokens of a sample
+    #[arg(long, default_value_t = 512, value_name = "N")]
+    max_seq_len: usize,
+    /// Supervise only the last answer, not those of the history
+    #[arg(long)]
+    mask_history: bool,
+    /// Supervise everything, the user's words too
+    #[arg(long)]
+    train_on_input: bool,
+    /// Leave malformed records out and count them, instead of stopping
+    #[arg(long)]
+    skip_bad_records: bool,
+    /// Show only the first N samples; the statistics are of all
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Print one JSON object: samples with input_ids, labels and tokens; statistics
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    cli::run(|| inspect(&Options::parse()))
+}
+
+fn inspect(options: &Options) -> Result<()> {
+    let tokenizer = Tokenizer::from_dir(&options.model)?;
+    let template = match &options.template {
+        Some(name) => Template::by_name(name, &tokenizer)?,
+        None => Template::default_for(&tokenizer)?,
+    };
+    let encode = EncodeOptions {
+        max_seq_len: options.max_seq_len,
+        mask_history: options.mask_history,
+        train_on_input: options.train_on_input,
+    };
+    let encoder = Encoder::new(tokenizer, template, encode)?;
+    let on_bad_record = if options.skip_bad_records { OnBadRecord::Skip } else { OnBadRecord::Fail };
+    let loaded = load_alpaca(&options.data, &LoadOptions { on_bad_record, ..LoadOptions::default() })?;
+    let mut set = encoder.encode_all(&loaded.records)?;
+    set.statistics.add_issues(&loaded.issues);
+    let shown = options.limit.unwrap_or(usize::MAX).min(set.samples.len());
+    let shown = set.records.iter().zip(&set.samples).take(shown);
+    if options.json {
+        let samples: Vec<_> = shown.map(|(record, sample)| to_json(&encoder, *record, sample)).collect();
+        let template = encoder.template().name();
+        let object = json!({"template": template, "samples": samples, "statistics": set.statistics});
+        println!("{object:#}");
+        return Ok(());
+    }
+    for (record, sample) in shown {
+        println!("── record {} ─ {} tokens, {} supervised", record + 1, sample.input_ids.len(), sample.supervised_tokens());
+        println!("{}\n", marked(encoder.tokenizer(), sample)?);
+    }
+    println!("{}", set.statistics);
+    Ok(())
+}
+
+fn to_json(encoder: &Encoder, record: usize, sample: &Sample) -> serde_json::Value {
+    let token = |id: &u32| encoder.tokenizer().token(*id).unwrap_or_default();
+    let tokens: Vec<String> = sample.input_ids.iter().map(token).collect();
+    json!({"record": record, "input_ids": sample.input_ids, "labels": sample.labels, "tokens": tokens})
+}
+
+/// The sample's text with its supervised runs marked.
+fn marked(tokenizer: &Tokenizer, sample: &Sample) -> Result<String> {
+    let [begin, end] = match std::io::stdout().is_terminal() {
+        true => ["\x1b[32m", "\x1b[0m"],
+        false => ["⟦", "⟧"],
+    };
+    let supervised: Vec<bool> = sample.labels.iter().map(|label| *label != IGNORE_INDEX).collect();
+    let mut text = String::new();
+    let mut at = 0;
+    for run in supervised.chunk_by(|a, b| a == b) {
+        let ids = &sample.input_ids[at..at + run.len()];
+        at += run.len();
+        let piece = tokenizer.decode(ids, false)?;
+        match run[0] {
+            true => text.extend([begin, &piece, end]),
+            false => text.push_str(&piece),
+        }
+    }
+    Ok(text)
+}

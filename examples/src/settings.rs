@@ -1,0 +1,342 @@
+//! The settings of `finetune_alpaca`: flags, a YAML file with the same names, and what comes of both.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueEnum};
+use llm_lora::{LoraConfig, Modules, TrainConfig, Warmup};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::bundled;
+
+/// The file in the output that holds the resolved settings.
+pub const FILE: &str = "finetune.yaml";
+
+/// The settings of a fine-tuning run.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Model directory in Hugging Face's layout [default: the tiny model that the repository ships]
+    #[arg(long, value_name = "DIR", help_heading = "Input and output")]
+    pub model: Option<PathBuf>,
+    /// Alpaca records, JSON or JSONL [default: the repository's own]
+    #[arg(long, value_name = "FILE", help_heading = "Input and output")]
+    pub data: Option<PathBuf>,
+    /// Where adapter, metrics, settings and model card go [default: runs/<time>]
+    #[arg(long, value_name = "DIR", help_heading = "Input and output")]
+    pub output: Option<PathBuf>,
+    /// What to do about malformed records
+    #[arg(long, value_enum, default_value = "fail", help_heading = "Input and output")]
+    pub on_bad_record: BadRecords,
+
+    /// alpaca, alpaca-lora, alpaca-zh, chatml, vicuna or model (the checkpoint's own chat template)
+    /// [default: model where there is one, else alpaca]
+    #[arg(long, value_name = "NAME", help_heading = "Samples")]
+    pub template: Option<String>,
+    /// The most tokens of a sample
+    #[arg(long, default_value_t = 512, value_name = "N", help_heading = "Samples")]
+    pub max_seq_len: usize,
+    /// Supervise only the last answer, not those of the history
+    #[arg(long, help_heading = "Samples")]
+    pub mask_history: bool,
+    /// Supervise everything, the user's words too
+    #[arg(long, help_heading = "Samples")]
+    pub train_on_input: bool,
+    /// Share of the records that is kept for evaluation
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE", help_heading = "Samples")]
+    pub validation_share: f64,
+    /// Take the records in the file's order
+    #[arg(long, help_heading = "Samples")]
+    pub no_shuffle: bool,
+
+    /// Train all weights instead of an adapter
+    #[arg(long, help_heading = "Adapter")]
+    pub full: bool,
+    /// Rank
+    #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Adapter")]
+    pub r: usize,
+    /// The adapter's branch is scaled by alpha / r
+    #[arg(long, default_value_t = 16.0, value_name = "X", help_heading = "Adapter")]
+    pub alpha: f64,
+    /// Probability of dropping an element of the branch's input
+    #[arg(long, default_value_t = 0.05, value_name = "P", help_heading = "Adapter")]
+    pub dropout: f64,
+    /// all-linear, or names such as q_proj,v_proj
+    #[arg(long, default_value = "q_proj,v_proj", value_name = "NAMES", help_heading = "Adapter")]
+    pub target_modules: String,
+    /// Scale by alpha / √r
+    #[arg(long, help_heading = "Adapter")]
+    pub use_rslora: bool,
+    /// Train magnitude and direction apart (DoRA)
+    #[arg(long, help_heading = "Adapter")]
+    pub use_dora: bool,
+
+    /// Peak learning rate
+    #[arg(long, default_value_t = 2e-4, value_name = "X", help_heading = "Training")]
+    pub learning_rate: f64,
+    /// What becomes of the learning rate after the warm-up
+    #[arg(long, value_enum, default_value = "cosine", help_heading = "Training")]
+    pub schedule: Schedule,
+    /// Share of the steps in which the learning rate grows
+    #[arg(long, default_value_t = 0.03, value_name = "SHARE", help_heading = "Training")]
+    pub warmup_ratio: f64,
+    /// Steps in which the learning rate grows, instead of a share
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub warmup_steps: Option<usize>,
+    /// Samples in one forward
+    #[arg(long, default_value_t = 4, value_name = "N", help_heading = "Training")]
+    pub micro_batch_size: usize,
+    /// Forwards for one step
+    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Training")]
+    pub gradient_accumulation_steps: usize,
+    /// AdamW's weight decay
+    #[arg(long, default_value_t = 0.0, value_name = "X", help_heading = "Training")]
+    pub weight_decay: f64,
+    /// The gradient's norm is cut to this; 0 leaves it
+    #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Training")]
+    pub max_grad_norm: f64,
+    /// Passes over the data
+    #[arg(long, default_value_t = 3, value_name = "N", help_heading = "Training")]
+    pub epochs: usize,
+    /// Steps, instead of epochs
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub max_steps: Option<usize>,
+    /// Evaluate every N steps, beside start, epochs' ends and last step
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub eval_steps: Option<usize>,
+    /// Seed of adapter, split, order and dropout
+    #[arg(long, default_value_t = 42, value_name = "N", help_heading = "Training")]
+    pub seed: u64,
+}
+
+/// What to do about malformed records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadRecords {
+    /// List them all and stop.
+    #[default]
+    Fail,
+    /// Leave them out and count them.
+    Skip,
+}
+
+/// What becomes of the learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// It stays.
+    Constant,
+    /// It falls to 0 in a straight line.
+    Linear,
+    /// It falls to 0 along half a cosine.
+    #[default]
+    Cosine,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            data: None,
+            output: None,
+            on_bad_record: BadRecords::default(),
+            template: None,
+            max_seq_len: 512,
+            mask_history: false,
+            train_on_input: false,
+            validation_share: 0.05,
+            no_shuffle: false,
+            full: false,
+            r: 8,
+            alpha: 16.0,
+            dropout: 0.05,
+            target_modules: "q_proj,v_proj".to_owned(),
+            use_rslora: false,
+            use_dora: false,
+            learning_rate: 2e-4,
+            schedule: Schedule::default(),
+            warmup_ratio: 0.03,
+            warmup_steps: None,
+            micro_batch_size: 4,
+            gradient_accumulation_steps: 1,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            epochs: 3,
+            max_steps: None,
+            eval_steps: None,
+            seed: 42,
+        }
+    }
+}
+
+impl Settings {
+    /// Lets what a file says stand in for flags that were not given.
+    pub fn overlay(self, file: &Path, flags: &ArgMatches) -> Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        let given = read_map(&text).with_context(|| file.display().to_string())?;
+        let mut merged = serde_json::to_value(self)?;
+        for (key, value) in given {
+            if flags.value_source(&key) != Some(ValueSource::CommandLine) {
+                merged[key] = value;
+            }
+        }
+        Ok(serde_json::from_value(merged)?)
+    }
+
+    /// For the bundled model, the settings with which it learns quickly, where flags and file say
+    /// nothing else: it is four orders of magnitude smaller than the models that the defaults suit.
+    pub fn for_bundled_model(mut self, is_given: impl Fn(&str) -> bool) -> Self {
+        if self.model.is_none() {
+            if !is_given("learning_rate") {
+                self.learning_rate = 3e-3;
+            }
+            if !is_given("target_modules") {
+                self.target_modules = "all-linear".to_owned();
+            }
+        }
+        self
+    }
+
+    /// The model's directory.
+    pub fn model_dir(&self) -> PathBuf {
+        self.model.clone().unwrap_or_else(bundled::model)
+    }
+
+    /// The data file.
+    pub fn data_file(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(bundled::records)
+    }
+
+    /// The adapter's configuration.
+    pub fn lora(&self) -> LoraConfig {
+        let names = self.target_modules.split(',').map(|name| name.trim().to_owned());
+        LoraConfig {
+            r: self.r,
+            lora_alpha: self.alpha,
+            lora_dropout: self.dropout,
+            target_modules: Some(match self.target_modules.as_str() {
+                "all-linear" => Modules::AllLinear,
+                _ => Modules::List(names.collect()),
+            }),
+            use_rslora: self.use_rslora,
+            use_dora: self.use_dora,
+            base_model_name_or_path: Some(self.model_dir().display().to_string()),
+            ..LoraConfig::default()
+        }
+    }
+
+    /// The training's configuration.
+    pub fn training(&self) -> TrainConfig {
+        TrainConfig {
+            learning_rate: self.learning_rate,
+            schedule: match self.schedule {
+                Schedule::Constant => llm_lora::Schedule::Constant,
+                Schedule::Linear => llm_lora::Schedule::Linear,
+                Schedule::Cosine => llm_lora::Schedule::Cosine,
+            },
+            warmup: match self.warmup_steps {
+                Some(steps) => Warmup::Steps(steps),
+                None => Warmup::Ratio(self.warmup_ratio),
+            },
+            weight_decay: self.weight_decay,
+            max_grad_norm: (self.max_grad_norm != 0.0).then_some(self.max_grad_norm),
+            micro_batch_size: self.micro_batch_size,
+            gradient_accumulation_steps: self.gradient_accumulation_steps,
+            num_epochs: self.epochs,
+            max_steps: self.max_steps,
+            eval_steps: self.eval_steps,
+            shuffle: !self.no_shuffle,
+            seed: self.seed,
+            ..TrainConfig::default()
+        }
+    }
+
+    /// As a file that `--config` reads.
+    pub fn to_yaml(&self) -> Result<String> {
+        serde_saphyr::to_string(self).map_err(|error| anyhow!("cannot write settings: {error}"))
+    }
+
+    /// The settings with which a directory was made, or `None` where it holds none.
+    pub fn of_run(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let settings = serde_saphyr::from_str(&text);
+        settings.map(Some).map_err(|error| anyhow!("{}: {error}", path.display()))
+    }
+}
+
+/// The keys and values of a settings file, each known and of the right type.
+fn read_map(text: &str) -> Result<Map<String, Value>> {
+    let values: Map<String, Value> = serde_saphyr::from_str(text).map_err(|error| anyhow!("{error}"))?;
+    let known = serde_json::to_value(Settings::default())?;
+    let known: Vec<&String> = known.as_object().into_iter().flat_map(Map::keys).collect();
+    for key in values.keys() {
+        if !known.contains(&key) {
+            let likeness = |other: &&&String| (strsim::jaro_winkler(key, other) * 1000.0) as u32;
+            let closest = known.iter().max_by_key(likeness).filter(|other| likeness(other) > 700);
+            match closest {
+                Some(closest) => bail!("unknown key `{key}`; did you mean `{closest}`?"),
+                None => bail!("unknown key `{key}`"),
+            }
+        }
+    }
+    // The types are those of the settings; the error names line and column.
+    serde_saphyr::from_str::<Settings>(text).map_err(|error| anyhow!("{error}"))?;
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn resolve(file: &str, flags: &[&str]) -> Result<Settings> {
+        let path = std::env::temp_dir().join(format!("settings-{}.yaml", file.len()));
+        fs::write(&path, file)?;
+        let flags = ["program"].iter().chain(flags);
+        let matches = Program::command().try_get_matches_from(flags)?;
+        Program::from_arg_matches(&matches)?.settings.overlay(&path, &matches)
+    }
+
+    #[test]
+    fn the_flags_defaults_are_the_defaults() {
+        let matches = Program::command().get_matches_from(["program"]);
+        assert_eq!(Program::from_arg_matches(&matches).unwrap().settings, Settings::default());
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let settings = resolve("r: 4\nlearning_rate: 0.001\nfull: true\n", &["--r", "2"]).unwrap();
+        assert_eq!((settings.r, settings.learning_rate, settings.full), (2, 0.001, true));
+        let text = settings.to_yaml().unwrap();
+        assert_eq!(resolve(&text, &[]).unwrap(), settings);
+    }
+
+    #[test]
+    fn a_bad_file_is_explained() {
+        let error = |file| format!("{:#}", resolve(file, &[]).unwrap_err());
+        assert!(error("lerning_rate: 1").contains("did you mean `learning_rate`?"));
+        assert!(error("qqq: 1").contains("unknown key `qqq`"));
+        let text = error("model: x\nr: \"eight\"\n");
+        assert!(text.contains("line 2"), "{text}");
+        assert!(resolve("r: \"8\"\n", &[]).is_err());
+        let bomb: String = (1..40).fold("a0: &a0 [x]\n".to_owned(), |bomb, i| {
+            let last = i - 1;
+            format!("{bomb}a{i}: &a{i} [*a{last}, *a{last}, *a{last}, *a{last}]\n")
+        });
+        assert!(resolve(&bomb, &[]).is_err());
+    }
+}
