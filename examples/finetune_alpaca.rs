@@ -4,17 +4,15 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
-use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser};
+use examples::bundled;
 use examples::cli::{self, ComputeArgs};
 use examples::run_dir::RunDir;
 use examples::settings::{BadRecords, Settings};
 use examples::talk::Speaker;
-use examples::bundled;
 use indicatif::{ProgressBar, ProgressStyle};
 use llm_core::{Checkpoint, GenerationConfig, LlamaForCausalLM, SaveOptions, save_model};
 use llm_data::{AlpacaRecord, EncodeOptions, EncodedSet, Encoder, LoadOptions, OnBadRecord};
@@ -41,7 +39,12 @@ struct Options {
     #[command(flatten)]
     compute: ComputeArgs,
     /// Held-out records whose answers are shown before and after
-    #[arg(long, default_value_t = 4, value_name = "N", help_heading = "Input and output")]
+    #[arg(
+        long,
+        default_value_t = 4,
+        value_name = "N",
+        help_heading = "Input and output"
+    )]
     show: usize,
 }
 
@@ -49,19 +52,14 @@ fn main() -> ExitCode {
     let matches = Options::command().get_matches();
     cli::run(|| {
         let mut options = Options::from_arg_matches(&matches)?;
-        let by_flag = |key: &str| matches.value_source(key) == Some(ValueSource::CommandLine);
-        let mut in_file = String::new();
-        if let Some(file) = &options.config {
-            options.settings = options.settings.overlay(file, &matches)?;
-            in_file = std::fs::read_to_string(file)?;
-        }
-        let is_given = |key: &str| by_flag(key) || in_file.contains(&format!("{key}:"));
-        options.settings = options.settings.for_bundled_model(is_given);
-        finetune(options)
+        options.settings = options
+            .settings
+            .resolve(options.config.as_deref(), &matches)?;
+        finetune(&options)
     })
 }
 
-fn finetune(options: Options) -> Result<()> {
+fn finetune(options: &Options) -> Result<()> {
     let settings = &options.settings;
     let checkpoint = Checkpoint::open(settings.model_dir()).context("cannot open the model")?;
     let data = Data::load(settings, &checkpoint)?;
@@ -135,12 +133,22 @@ impl Data {
         };
         let loaded = load_alpaca(settings.data_file(), &load)?;
         if !(0.0..1.0).contains(&settings.validation_share) {
-            bail!("--validation-share: expected 0 or more, below 1, got {}", settings.validation_share);
+            bail!(
+                "--validation-share: expected 0 or more, below 1, got {}",
+                settings.validation_share
+            );
         }
-        let share = if settings.data.is_none() { 0.0 } else { settings.validation_share };
+        let share = if settings.data.is_none() {
+            0.0
+        } else {
+            settings.validation_share
+        };
         let (train, held_out) = split(loaded.records.len(), share, settings.seed);
         let choose = |indices: Vec<usize>| -> Vec<AlpacaRecord> {
-            indices.into_iter().map(|index| loaded.records[index].clone()).collect()
+            indices
+                .into_iter()
+                .map(|index| loaded.records[index].clone())
+                .collect()
         };
         let held_out = match &settings.data {
             Some(_) => choose(held_out),
@@ -154,7 +162,12 @@ impl Data {
             true => Vec::new(),
             false => encoder.encode_all(&held_out)?.samples,
         };
-        Ok(Self { encoder, train, validation, held_out })
+        Ok(Self {
+            encoder,
+            train,
+            validation,
+            held_out,
+        })
     }
 }
 
@@ -166,34 +179,45 @@ fn fit(
     run: &mut RunDir,
 ) -> Result<(LlamaForCausalLM, Vec<f64>)> {
     let bar = ProgressBar::new(config.total_steps(data.train.samples.len()) as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {pos}/{len}  {msg}  {eta} left",
+    )?);
     let report = |line: String| match std::io::stderr().is_terminal() {
         true => bar.suspend(|| println!("{line}")),
         false => println!("{line}"),
     };
     let mut evaluations = Vec::new();
     let mut failure = None;
-    let model = train(model, &data.train.samples, &data.validation, config, |event| {
-        match event {
-            Event::Step(step) => {
-                let speed = step.tokens_per_second();
-                bar.set_message(format!("loss {:.4}  {speed:.0} tokens/s", step.loss));
-                bar.inc(1);
+    let model = train(
+        model,
+        &data.train.samples,
+        &data.validation,
+        config,
+        |event| {
+            match event {
+                Event::Step(step) => {
+                    let speed = step.tokens_per_second();
+                    bar.set_message(format!("loss {:.4}  {speed:.0} tokens/s", step.loss));
+                    bar.inc(1);
+                }
+                Event::Evaluation(evaluation) => {
+                    evaluations.push(evaluation.eval_loss);
+                    report(format!(
+                        "step {}: evaluation loss {:.4}",
+                        evaluation.step, evaluation.eval_loss
+                    ));
+                }
+                _ => {}
             }
-            Event::Evaluation(evaluation) => {
-                evaluations.push(evaluation.eval_loss);
-                report(format!("step {}: evaluation loss {:.4}", evaluation.step, evaluation.eval_loss));
+            match run.record(event) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
             }
-            _ => {}
-        }
-        match run.record(event) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
+        },
+    )?;
     bar.finish_and_clear();
     match failure {
         Some(error) => Err(error),
@@ -202,7 +226,11 @@ fn fit(
 }
 
 /// Greedy answers to records.
-fn answers(model: &LlamaForCausalLM, encoder: &Encoder, records: &[AlpacaRecord]) -> Result<Vec<String>> {
+fn answers(
+    model: &LlamaForCausalLM,
+    encoder: &Encoder,
+    records: &[AlpacaRecord],
+) -> Result<Vec<String>> {
     let speaker = Speaker {
         model,
         tokenizer: encoder.tokenizer(),
@@ -211,7 +239,11 @@ fn answers(model: &LlamaForCausalLM, encoder: &Encoder, records: &[AlpacaRecord]
             stop_ids: encoder.stop_ids().to_vec(),
             ..GenerationConfig::default()
         },
-        stop_strings: encoder.stop_strings().into_iter().map(str::to_owned).collect(),
+        stop_strings: encoder
+            .stop_strings()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
     };
     let answer = |record| speaker.answer(&encoder.record_prompt(record)?, |_| {});
     records.iter().map(answer).collect()
@@ -231,27 +263,23 @@ fn show_answers(records: &[AlpacaRecord], before: &[String], after: &[String]) {
     println!();
 }
 
-fn save_full(model: &LlamaForCausalLM, checkpoint: &Checkpoint, dir: &std::path::Path) -> Result<()> {
-    let options = SaveOptions { dtype: checkpoint.dtype(), ..SaveOptions::default() };
+fn save_full(
+    model: &LlamaForCausalLM,
+    checkpoint: &Checkpoint,
+    dir: &std::path::Path,
+) -> Result<()> {
+    let options = SaveOptions {
+        dtype: checkpoint.dtype(),
+        ..SaveOptions::default()
+    };
     save_model(model, dir, Some(&checkpoint.config_json()?), &options)?;
     checkpoint.copy_side_files(dir)?;
     Ok(())
 }
 
 fn default_output() -> PathBuf {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let day = |days: u64| -> (u64, u64, u64) {
-        // Days since 1970 to the civil calendar (Howard Hinnant's algorithm).
-        let z = days + 719_468;
-        let era = z / 146_097;
-        let doe = z % 146_097;
-        let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-        let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-        let mp = (5 * doy + 2) / 153;
-        let month = if mp < 10 { mp + 3 } else { mp - 9 };
-        (yoe + era * 400 + u64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
-    };
-    let (year, month, day) = day(time / 86_400);
-    let [hour, minute, second] = [time / 3600 % 24, time / 60 % 60, time % 60];
-    PathBuf::from(format!("runs/{year}{month:02}{day:02}-{hour:02}{minute:02}{second:02}"))
+    PathBuf::from(format!(
+        "runs/{}",
+        chrono::Local::now().format("%Y%m%d-%H%M%S")
+    ))
 }

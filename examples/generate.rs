@@ -81,7 +81,9 @@ impl Sampling {
             top_k: self.top_k.unwrap_or(recommended.top_k),
             top_p: self.top_p.unwrap_or(recommended.top_p),
             min_p: self.min_p.unwrap_or(recommended.min_p),
-            repetition_penalty: self.repetition_penalty.unwrap_or(recommended.repetition_penalty),
+            repetition_penalty: self
+                .repetition_penalty
+                .unwrap_or(recommended.repetition_penalty),
             seed: self.seed,
             stop_ids: recommended.stop_ids,
         }
@@ -114,9 +116,15 @@ fn generate(options: &Options) -> Result<()> {
         println!();
         return Ok(());
     }
-    let encoder = Encoder::new(tokenizer.clone(), template(options, &tokenizer)?, EncodeOptions::default())?;
+    let encoder = Encoder::new(
+        tokenizer.clone(),
+        template(options, &tokenizer)?,
+        EncodeOptions::default(),
+    )?;
     speaker.config.stop_ids.extend(encoder.stop_ids());
-    speaker.stop_strings.extend(encoder.stop_strings().into_iter().map(str::to_owned));
+    speaker
+        .stop_strings
+        .extend(encoder.stop_strings().into_iter().map(str::to_owned));
     converse(&speaker, &encoder, options)
 }
 
@@ -135,7 +143,10 @@ fn template(options: &Options, tokenizer: &Tokenizer) -> Result<Template> {
 
 /// Answers the message of the command line, or one line of the input after the other.
 fn converse(speaker: &Speaker, encoder: &Encoder, options: &Options) -> Result<()> {
-    let system = options.system.iter().map(|text| Message::new(Role::System, text.as_str()));
+    let system = options
+        .system
+        .iter()
+        .map(|text| Message::new(Role::System, text.as_str()));
     let mut messages: Vec<Message> = system.collect();
     if let Some(Some(text)) = &options.chat {
         messages.push(Message::new(Role::User, text.as_str()));

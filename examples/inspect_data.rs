@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use examples::cli;
-use llm_data::{EncodeOptions, Encoder, IGNORE_INDEX, LoadOptions, OnBadRecord, Sample, Template, Tokenizer, load_alpaca};
+use llm_data::{
+    EncodeOptions, Encoder, IGNORE_INDEX, LoadOptions, OnBadRecord, Sample, Template, Tokenizer,
+    load_alpaca,
+};
 use serde_json::json;
 
 /// Show the samples that training sees: tokens, supervised ones marked, and statistics.
@@ -61,21 +64,39 @@ fn inspect(options: &Options) -> Result<()> {
         train_on_input: options.train_on_input,
     };
     let encoder = Encoder::new(tokenizer, template, encode)?;
-    let on_bad_record = if options.skip_bad_records { OnBadRecord::Skip } else { OnBadRecord::Fail };
-    let loaded = load_alpaca(&options.data, &LoadOptions { on_bad_record, ..LoadOptions::default() })?;
+    let on_bad_record = if options.skip_bad_records {
+        OnBadRecord::Skip
+    } else {
+        OnBadRecord::Fail
+    };
+    let loaded = load_alpaca(
+        &options.data,
+        &LoadOptions {
+            on_bad_record,
+            ..LoadOptions::default()
+        },
+    )?;
     let mut set = encoder.encode_all(&loaded.records)?;
     set.statistics.add_issues(&loaded.issues);
     let shown = options.limit.unwrap_or(usize::MAX).min(set.samples.len());
     let shown = set.records.iter().zip(&set.samples).take(shown);
     if options.json {
-        let samples: Vec<_> = shown.map(|(record, sample)| to_json(&encoder, *record, sample)).collect();
+        let samples: Vec<_> = shown
+            .map(|(record, sample)| to_json(&encoder, *record, sample))
+            .collect();
         let template = encoder.template().name();
-        let object = json!({"template": template, "samples": samples, "statistics": set.statistics});
+        let object =
+            json!({"template": template, "samples": samples, "statistics": set.statistics});
         println!("{object:#}");
         return Ok(());
     }
     for (record, sample) in shown {
-        println!("── record {} ─ {} tokens, {} supervised", record + 1, sample.input_ids.len(), sample.supervised_tokens());
+        println!(
+            "── record {} ─ {} tokens, {} supervised",
+            record + 1,
+            sample.input_ids.len(),
+            sample.supervised_tokens()
+        );
         println!("{}\n", marked(encoder.tokenizer(), sample)?);
     }
     println!("{}", set.statistics);
@@ -94,7 +115,11 @@ fn marked(tokenizer: &Tokenizer, sample: &Sample) -> Result<String> {
         true => ["\x1b[32m", "\x1b[0m"],
         false => ["⟦", "⟧"],
     };
-    let supervised: Vec<bool> = sample.labels.iter().map(|label| *label != IGNORE_INDEX).collect();
+    let supervised: Vec<bool> = sample
+        .labels
+        .iter()
+        .map(|label| *label != IGNORE_INDEX)
+        .collect();
     let mut text = String::new();
     let mut at = 0;
     for run in supervised.chunk_by(|a, b| a == b) {

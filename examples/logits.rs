@@ -43,6 +43,9 @@ fn logits(options: &Options) -> Result<()> {
     }
     let batch = TokenBatch::new(std::slice::from_ref(&options.input_ids))?;
     let logits: Tensor<2> = model.forward(&batch, None)?.squeeze_dim(0);
-    write_tensors(&options.out, &[LazyTensor::new("logits", logits, DType::F32)])?;
+    write_tensors(
+        &options.out,
+        &[LazyTensor::new("logits", logits, DType::F32)],
+    )?;
     Ok(())
 }

@@ -35,13 +35,27 @@ fn main() -> ExitCode {
 }
 
 fn merge(options: &Options) -> Result<()> {
-    let compute = ComputeArgs { device: options.device.clone(), dtype: Precision::F32 };
+    let compute = ComputeArgs {
+        device: options.device.clone(),
+        dtype: Precision::F32,
+    };
     let (checkpoint, mut model) = compute.load(&options.model)?;
     let adapter = Adapter::load(&mut model, &options.adapter)?;
     adapter.merge(&mut model);
-    let dtype: DType = options.save_dtype.dtype().unwrap_or_else(|| checkpoint.dtype());
-    let save = SaveOptions { dtype, ..SaveOptions::default() };
-    save_model(&model, &options.out, Some(&checkpoint.config_json()?), &save)?;
+    let dtype: DType = options
+        .save_dtype
+        .dtype()
+        .unwrap_or_else(|| checkpoint.dtype());
+    let save = SaveOptions {
+        dtype,
+        ..SaveOptions::default()
+    };
+    save_model(
+        &model,
+        &options.out,
+        Some(&checkpoint.config_json()?),
+        &save,
+    )?;
     Checkpoint::copy_side_files(&checkpoint, &options.out)?;
     println!("wrote {}", options.out.display());
     Ok(())

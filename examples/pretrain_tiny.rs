@@ -78,7 +78,9 @@ fn pretrain(options: &Options) -> Result<()> {
         documents.iter().map(Vec::len).sum::<usize>()
     );
 
-    let end = tokenizer.eos_id().ok_or_else(|| anyhow!("the tokenizer has no end token"))?;
+    let end = tokenizer
+        .eos_id()
+        .ok_or_else(|| anyhow!("the tokenizer has no end token"))?;
     let train_config = TrainConfig {
         learning_rate: options.learning_rate,
         schedule: Schedule::Cosine,
@@ -96,7 +98,10 @@ fn pretrain(options: &Options) -> Result<()> {
     let samples = windows(documents, end, options.window, wanted, options.seed);
     let validation = windows(held_out, end, options.window, 1, options.seed);
     let model = fit(model, &samples, &validation, &train_config)?;
-    let save = SaveOptions { dtype: DType::BF16, ..SaveOptions::default() };
+    let save = SaveOptions {
+        dtype: DType::BF16,
+        ..SaveOptions::default()
+    };
     save_model(&model, &options.output, None, &save)?;
     println!("wrote {}", options.output.display());
     Ok(())
@@ -114,7 +119,10 @@ fn train_tokenizer(documents: &[String], output: &Path) -> Result<()> {
     let failed = |error: tokenizers::Error| anyhow!("tokenizer: {error}");
     let digits = tokenizers::pre_tokenizers::digits::Digits::new(true);
     let bytes = ByteLevel::new(false, false, true);
-    let steps = vec![PreTokenizerWrapper::Digits(digits), PreTokenizerWrapper::ByteLevel(bytes)];
+    let steps = vec![
+        PreTokenizerWrapper::Digits(digits),
+        PreTokenizerWrapper::ByteLevel(bytes),
+    ];
     let steps = tokenizers::pre_tokenizers::sequence::Sequence::new(steps);
     let mut tokenizer: Untrained = TokenizerBuilder::default()
         .with_model(BPE::default())
@@ -128,8 +136,12 @@ fn train_tokenizer(documents: &[String], output: &Path) -> Result<()> {
         .special_tokens(vec![AddedToken::from(END, true)])
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .build();
-    tokenizer.train(&mut trainer, documents.iter().map(String::as_str)).map_err(failed)?;
-    tokenizer.save(output.join("tokenizer.json"), false).map_err(failed)?;
+    tokenizer
+        .train(&mut trainer, documents.iter().map(String::as_str))
+        .map_err(failed)?;
+    tokenizer
+        .save(output.join("tokenizer.json"), false)
+        .map_err(failed)?;
     let config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "add_bos_token": false,
@@ -138,7 +150,10 @@ fn train_tokenizer(documents: &[String], output: &Path) -> Result<()> {
         "clean_up_tokenization_spaces": false,
         "model_max_length": 512,
     });
-    std::fs::write(output.join("tokenizer_config.json"), format!("{config:#}\n"))?;
+    std::fs::write(
+        output.join("tokenizer_config.json"),
+        format!("{config:#}\n"),
+    )?;
     Ok(())
 }
 
@@ -170,8 +185,11 @@ fn windows(documents: &[Vec<u32>], end: u32, width: usize, count: usize, seed: u
     let mut samples = Vec::new();
     while samples.len() < count {
         order.shuffle(&mut rng);
-        let text: Vec<u32> =
-            order.iter().flat_map(|document| document.iter().chain([&end])).copied().collect();
+        let text: Vec<u32> = order
+            .iter()
+            .flat_map(|document| document.iter().chain([&end]))
+            .copied()
+            .collect();
         samples.extend(text.chunks_exact(width).map(|window| Sample {
             input_ids: window.to_vec(),
             labels: window.iter().map(|id| i64::from(*id)).collect(),
@@ -187,7 +205,9 @@ fn fit(
     config: &TrainConfig,
 ) -> Result<LlamaForCausalLM> {
     let bar = ProgressBar::new(config.total_steps(samples.len()) as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {pos}/{len} {msg}, {eta} left",
+    )?);
     let model = train(model, samples, validation, config, |event| {
         match event {
             Event::Step(step) => {
@@ -195,7 +215,10 @@ fn fit(
                 bar.inc(1);
             }
             Event::Evaluation(evaluation) => bar.suspend(|| {
-                println!("step {}: held-out loss {:.3}", evaluation.step, evaluation.eval_loss);
+                println!(
+                    "step {}: held-out loss {:.3}",
+                    evaluation.step, evaluation.eval_loss
+                );
             }),
             _ => {}
         }

@@ -64,7 +64,10 @@ impl ComputeArgs {
     /// Opens a checkpoint and loads its model; warnings go to the terminal.
     pub fn load(&self, dir: &Path) -> Result<(Checkpoint, LlamaForCausalLM)> {
         let checkpoint = Checkpoint::open(dir).context("cannot open the model")?;
-        let options = LoadOptions { dtype: self.dtype.dtype(), strict: false };
+        let options = LoadOptions {
+            dtype: self.dtype.dtype(),
+            strict: false,
+        };
         let loaded = checkpoint.load(&self.device()?, &options)?;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");

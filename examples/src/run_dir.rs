@@ -23,7 +23,10 @@ impl RunDir {
         let context = || format!("cannot write to {}", path.display());
         fs::create_dir_all(path).with_context(context)?;
         let metrics = File::create(path.join("metrics.jsonl")).with_context(context)?;
-        Ok(Self { path: path.to_owned(), metrics })
+        Ok(Self {
+            path: path.to_owned(),
+            metrics,
+        })
     }
 
     /// Where it is.
@@ -34,7 +37,9 @@ impl RunDir {
     /// Writes the resolved settings.
     pub fn save_settings(&self, settings: &Settings) -> Result<()> {
         let yaml = settings.to_yaml()?;
-        write_atomically(self.path.join(settings::FILE), |file| file.write_all(yaml.as_bytes()))?;
+        write_atomically(self.path.join(settings::FILE), |file| {
+            file.write_all(yaml.as_bytes())
+        })?;
         Ok(())
     }
 
@@ -49,9 +54,16 @@ impl RunDir {
     }
 
     /// Writes the model card, as hubs show it.
-    pub fn save_card(&self, settings: &Settings, template: &str, evaluations: &[f64]) -> Result<()> {
+    pub fn save_card(
+        &self,
+        settings: &Settings,
+        template: &str,
+        evaluations: &[f64],
+    ) -> Result<()> {
         let card = card(settings, template, evaluations);
-        write_atomically(self.path.join("README.md"), |file| file.write_all(card.as_bytes()))?;
+        write_atomically(self.path.join("README.md"), |file| {
+            file.write_all(card.as_bytes())
+        })?;
         Ok(())
     }
 }

@@ -15,6 +15,9 @@ use crate::bundled;
 /// The file in the output that holds the resolved settings.
 pub const FILE: &str = "finetune.yaml";
 
+/// With which the bundled model learns its records in a minute.
+const BUNDLED_LEARNING_RATE: f64 = 3e-3;
+
 /// The settings of a fine-tuning run.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,7 +32,12 @@ pub struct Settings {
     #[arg(long, value_name = "DIR", help_heading = "Input and output")]
     pub output: Option<PathBuf>,
     /// What to do about malformed records
-    #[arg(long, value_enum, default_value = "fail", help_heading = "Input and output")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "fail",
+        help_heading = "Input and output"
+    )]
     pub on_bad_record: BadRecords,
 
     /// alpaca, alpaca-lora, alpaca-zh, chatml, vicuna or model (the checkpoint's own chat template)
@@ -37,7 +45,12 @@ pub struct Settings {
     #[arg(long, value_name = "NAME", help_heading = "Samples")]
     pub template: Option<String>,
     /// The most tokens of a sample
-    #[arg(long, default_value_t = 512, value_name = "N", help_heading = "Samples")]
+    #[arg(
+        long,
+        default_value_t = 512,
+        value_name = "N",
+        help_heading = "Samples"
+    )]
     pub max_seq_len: usize,
     /// Supervise only the last answer, not those of the history
     #[arg(long, help_heading = "Samples")]
@@ -46,7 +59,12 @@ pub struct Settings {
     #[arg(long, help_heading = "Samples")]
     pub train_on_input: bool,
     /// Share of the records that is kept for evaluation
-    #[arg(long, default_value_t = 0.05, value_name = "SHARE", help_heading = "Samples")]
+    #[arg(
+        long,
+        default_value_t = 0.05,
+        value_name = "SHARE",
+        help_heading = "Samples"
+    )]
     pub validation_share: f64,
     /// Take the records in the file's order
     #[arg(long, help_heading = "Samples")]
@@ -59,13 +77,28 @@ pub struct Settings {
     #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Adapter")]
     pub r: usize,
     /// The adapter's branch is scaled by alpha / r
-    #[arg(long, default_value_t = 16.0, value_name = "X", help_heading = "Adapter")]
+    #[arg(
+        long,
+        default_value_t = 16.0,
+        value_name = "X",
+        help_heading = "Adapter"
+    )]
     pub alpha: f64,
     /// Probability of dropping an element of the branch's input
-    #[arg(long, default_value_t = 0.05, value_name = "P", help_heading = "Adapter")]
+    #[arg(
+        long,
+        default_value_t = 0.05,
+        value_name = "P",
+        help_heading = "Adapter"
+    )]
     pub dropout: f64,
     /// all-linear, or names such as q_proj,v_proj
-    #[arg(long, default_value = "q_proj,v_proj", value_name = "NAMES", help_heading = "Adapter")]
+    #[arg(
+        long,
+        default_value = "q_proj,v_proj",
+        value_name = "NAMES",
+        help_heading = "Adapter"
+    )]
     pub target_modules: String,
     /// Scale by alpha / √r
     #[arg(long, help_heading = "Adapter")]
@@ -75,13 +108,23 @@ pub struct Settings {
     pub use_dora: bool,
 
     /// Peak learning rate
-    #[arg(long, default_value_t = 2e-4, value_name = "X", help_heading = "Training")]
+    #[arg(
+        long,
+        default_value_t = 2e-4,
+        value_name = "X",
+        help_heading = "Training"
+    )]
     pub learning_rate: f64,
     /// What becomes of the learning rate after the warm-up
     #[arg(long, value_enum, default_value = "cosine", help_heading = "Training")]
     pub schedule: Schedule,
     /// Share of the steps in which the learning rate grows
-    #[arg(long, default_value_t = 0.03, value_name = "SHARE", help_heading = "Training")]
+    #[arg(
+        long,
+        default_value_t = 0.03,
+        value_name = "SHARE",
+        help_heading = "Training"
+    )]
     pub warmup_ratio: f64,
     /// Steps in which the learning rate grows, instead of a share
     #[arg(long, value_name = "N", help_heading = "Training")]
@@ -93,10 +136,20 @@ pub struct Settings {
     #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Training")]
     pub gradient_accumulation_steps: usize,
     /// AdamW's weight decay
-    #[arg(long, default_value_t = 0.0, value_name = "X", help_heading = "Training")]
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "X",
+        help_heading = "Training"
+    )]
     pub weight_decay: f64,
     /// The gradient's norm is cut to this; 0 leaves it
-    #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Training")]
+    #[arg(
+        long,
+        default_value_t = 1.0,
+        value_name = "X",
+        help_heading = "Training"
+    )]
     pub max_grad_norm: f64,
     /// Passes over the data
     #[arg(long, default_value_t = 3, value_name = "N", help_heading = "Training")]
@@ -108,7 +161,12 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub eval_steps: Option<usize>,
     /// Seed of adapter, split, order and dropout
-    #[arg(long, default_value_t = 42, value_name = "N", help_heading = "Training")]
+    #[arg(
+        long,
+        default_value_t = 42,
+        value_name = "N",
+        help_heading = "Training"
+    )]
     pub seed: u64,
 }
 
@@ -173,31 +231,32 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Lets what a file says stand in for flags that were not given.
-    pub fn overlay(self, file: &Path, flags: &ArgMatches) -> Result<Self> {
-        let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        let given = read_map(&text).with_context(|| file.display().to_string())?;
-        let mut merged = serde_json::to_value(self)?;
-        for (key, value) in given {
-            if flags.value_source(&key) != Some(ValueSource::CommandLine) {
-                merged[key] = value;
+    /// The settings that flags and file come to together: flags win over the file, the file over
+    /// defaults. The defaults suit real models; for the bundled one, four orders of magnitude smaller,
+    /// learning rate and targets have defaults of their own.
+    pub fn resolve(self, file: Option<&Path>, flags: &ArgMatches) -> Result<Self> {
+        let in_file = match file {
+            Some(file) => read_file(file).with_context(|| file.display().to_string())?,
+            None => Map::new(),
+        };
+        let by_flag = |key: &str| flags.value_source(key) == Some(ValueSource::CommandLine);
+        let mut merged = serde_json::to_value(&self)?;
+        for (key, value) in &in_file {
+            if !by_flag(key) {
+                merged[key] = value.clone();
             }
         }
-        Ok(serde_json::from_value(merged)?)
-    }
-
-    /// For the bundled model, the settings with which it learns quickly, where flags and file say
-    /// nothing else: it is four orders of magnitude smaller than the models that the defaults suit.
-    pub fn for_bundled_model(mut self, is_given: impl Fn(&str) -> bool) -> Self {
-        if self.model.is_none() {
-            if !is_given("learning_rate") {
-                self.learning_rate = 3e-3;
+        let mut settings: Self = serde_json::from_value(merged)?;
+        if settings.model.is_none() {
+            let is_free = |key: &str| !by_flag(key) && !in_file.contains_key(key);
+            if is_free("learning_rate") {
+                settings.learning_rate = BUNDLED_LEARNING_RATE;
             }
-            if !is_given("target_modules") {
-                self.target_modules = "all-linear".to_owned();
+            if is_free("target_modules") {
+                settings.target_modules = "all-linear".to_owned();
             }
         }
-        self
+        Ok(settings)
     }
 
     /// The model's directory.
@@ -212,7 +271,10 @@ impl Settings {
 
     /// The adapter's configuration.
     pub fn lora(&self) -> LoraConfig {
-        let names = self.target_modules.split(',').map(|name| name.trim().to_owned());
+        let names = self
+            .target_modules
+            .split(',')
+            .map(|name| name.trim().to_owned());
         LoraConfig {
             r: self.r,
             lora_alpha: self.alpha,
@@ -267,19 +329,26 @@ impl Settings {
         }
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let settings = serde_saphyr::from_str(&text);
-        settings.map(Some).map_err(|error| anyhow!("{}: {error}", path.display()))
+        settings
+            .map(Some)
+            .map_err(|error| anyhow!("{}: {error}", path.display()))
     }
 }
 
 /// The keys and values of a settings file, each known and of the right type.
-fn read_map(text: &str) -> Result<Map<String, Value>> {
-    let values: Map<String, Value> = serde_saphyr::from_str(text).map_err(|error| anyhow!("{error}"))?;
+fn read_file(path: &Path) -> Result<Map<String, Value>> {
+    let text = fs::read_to_string(path)?;
+    let values: Map<String, Value> =
+        serde_saphyr::from_str(&text).map_err(|error| anyhow!("{error}"))?;
     let known = serde_json::to_value(Settings::default())?;
     let known: Vec<&String> = known.as_object().into_iter().flat_map(Map::keys).collect();
     for key in values.keys() {
         if !known.contains(&key) {
             let likeness = |other: &&&String| (strsim::jaro_winkler(key, other) * 1000.0) as u32;
-            let closest = known.iter().max_by_key(likeness).filter(|other| likeness(other) > 700);
+            let closest = known
+                .iter()
+                .max_by_key(likeness)
+                .filter(|other| likeness(other) > 700);
             match closest {
                 Some(closest) => bail!("unknown key `{key}`; did you mean `{closest}`?"),
                 None => bail!("unknown key `{key}`"),
@@ -287,7 +356,7 @@ fn read_map(text: &str) -> Result<Map<String, Value>> {
         }
     }
     // The types are those of the settings; the error names line and column.
-    serde_saphyr::from_str::<Settings>(text).map_err(|error| anyhow!("{error}"))?;
+    serde_saphyr::from_str::<Settings>(&text).map_err(|error| anyhow!("{error}"))?;
     Ok(values)
 }
 
@@ -304,25 +373,42 @@ mod tests {
     }
 
     fn resolve(file: &str, flags: &[&str]) -> Result<Settings> {
-        let path = std::env::temp_dir().join(format!("settings-{}.yaml", file.len()));
+        let path = tempfile::NamedTempFile::new()?.into_temp_path();
         fs::write(&path, file)?;
         let flags = ["program"].iter().chain(flags);
         let matches = Program::command().try_get_matches_from(flags)?;
-        Program::from_arg_matches(&matches)?.settings.overlay(&path, &matches)
+        Program::from_arg_matches(&matches)?
+            .settings
+            .resolve(Some(&path), &matches)
     }
 
     #[test]
     fn the_flags_defaults_are_the_defaults() {
         let matches = Program::command().get_matches_from(["program"]);
-        assert_eq!(Program::from_arg_matches(&matches).unwrap().settings, Settings::default());
+        assert_eq!(
+            Program::from_arg_matches(&matches).unwrap().settings,
+            Settings::default()
+        );
     }
 
     #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let settings = resolve("r: 4\nlearning_rate: 0.001\nfull: true\n", &["--r", "2"]).unwrap();
-        assert_eq!((settings.r, settings.learning_rate, settings.full), (2, 0.001, true));
+        assert_eq!(
+            (settings.r, settings.learning_rate, settings.full),
+            (2, 0.001, true)
+        );
         let text = settings.to_yaml().unwrap();
         assert_eq!(resolve(&text, &[]).unwrap(), settings);
+    }
+
+    #[test]
+    fn the_bundled_model_has_defaults_of_its_own() {
+        let rate = |file, flags: &[&str]| resolve(file, flags).unwrap().learning_rate;
+        assert_eq!(rate("r: 4", &[]), BUNDLED_LEARNING_RATE);
+        assert_eq!(rate("model: x", &[]), 2e-4);
+        assert_eq!(rate("learning_rate: 1.0", &[]), 1.0);
+        assert_eq!(rate("", &["--learning-rate", "2e-4"]), 2e-4);
     }
 
     #[test]

@@ -20,7 +20,9 @@ impl StopStrings {
     pub fn new<S: Into<String>>(strings: impl IntoIterator<Item = S>) -> Self {
         let strings = strings.into_iter().map(Into::into);
         Self {
-            strings: strings.filter(|string: &String| !string.is_empty()).collect(),
+            strings: strings
+                .filter(|string: &String| !string.is_empty())
+                .collect(),
             held: String::new(),
         }
     }
@@ -29,7 +31,11 @@ impl StopStrings {
     /// string and what follows it are not shown.
     pub fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);
-        let first = self.strings.iter().filter_map(|string| self.held.find(string)).min();
+        let first = self
+            .strings
+            .iter()
+            .filter_map(|string| self.held.find(string))
+            .min();
         if let Some(end) = first {
             let shown = self.held[..end].to_owned();
             self.held.clear();
@@ -48,7 +54,9 @@ impl StopStrings {
     fn possible_beginning(&self) -> usize {
         let longest = |string: &String| {
             let lengths = string.char_indices().map(|(at, _)| at).skip(1);
-            lengths.filter(|length| self.held.ends_with(&string[..*length])).max()
+            lengths
+                .filter(|length| self.held.ends_with(&string[..*length]))
+                .max()
         };
         self.strings.iter().filter_map(longest).max().unwrap_or(0)
     }
@@ -78,14 +86,21 @@ mod tests {
         for cut in 0..=text.len() {
             for second in cut..=text.len() {
                 let pieces = [&text[..cut], &text[cut..second], &text[second..]];
-                assert_eq!(stream(&["</s>"], &pieces), ("a<b".to_owned(), true), "{pieces:?}");
+                assert_eq!(
+                    stream(&["</s>"], &pieces),
+                    ("a<b".to_owned(), true),
+                    "{pieces:?}"
+                );
             }
         }
     }
 
     #[test]
     fn loses_nothing_without_a_stop() {
-        assert_eq!(stream(&["</s>", "问答"], &["<", "/s", "问"]), ("</s问".to_owned(), false));
+        assert_eq!(
+            stream(&["</s>", "问答"], &["<", "/s", "问"]),
+            ("</s问".to_owned(), false)
+        );
         assert_eq!(stream(&[], &["ab", "c"]), ("abc".to_owned(), false));
         assert_eq!(stream(&[""], &["abc"]), ("abc".to_owned(), false));
     }
