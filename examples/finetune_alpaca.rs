@@ -16,7 +16,7 @@ use examples::talk::Speaker;
 use indicatif::{ProgressBar, ProgressStyle};
 use llm_core::{Checkpoint, GenerationConfig, LlamaForCausalLM, SaveOptions, save_model};
 use llm_data::{AlpacaRecord, EncodeOptions, EncodedSet, Encoder, LoadOptions, OnBadRecord};
-use llm_data::{Template, Tokenizer, load_alpaca, split};
+use llm_data::{Tokenizer, load_alpaca, split};
 use llm_lora::{Adapter, Event, TrainConfig, train};
 
 /// Fine-tune a LLaMA-family model on Alpaca records.
@@ -114,10 +114,7 @@ impl Data {
     fn load(settings: &Settings, checkpoint: &Checkpoint) -> Result<Self> {
         let tokenizer = Tokenizer::from_dir(checkpoint.dir())?;
         tokenizer.check_embeddings(checkpoint.config().vocab_size)?;
-        let template = match &settings.template {
-            Some(name) => Template::by_name(name, &tokenizer)?,
-            None => Template::default_for(&tokenizer)?,
-        };
+        let template = cli::template(settings.template.as_deref(), &tokenizer)?;
         let options = EncodeOptions {
             max_seq_len: settings.max_seq_len,
             mask_history: settings.mask_history,

@@ -134,11 +134,11 @@ fn template(options: &Options, tokenizer: &Tokenizer) -> Result<Template> {
         Some(adapter) => Settings::of_run(adapter)?,
         None => Settings::of_run(&options.model)?,
     };
-    let name = options.template.clone().or_else(|| recorded?.template);
-    Ok(match name {
-        Some(name) => Template::by_name(&name, tokenizer)?,
-        None => Template::default_for(tokenizer)?,
-    })
+    let recorded = recorded.and_then(|settings| settings.template);
+    cli::template(
+        options.template.as_deref().or(recorded.as_deref()),
+        tokenizer,
+    )
 }
 
 /// Answers the message of the command line, or one line of the input after the other.

@@ -8,8 +8,7 @@ use anyhow::Result;
 use clap::Parser;
 use examples::cli;
 use llm_data::{
-    EncodeOptions, Encoder, IGNORE_INDEX, LoadOptions, OnBadRecord, Sample, Template, Tokenizer,
-    load_alpaca,
+    EncodeOptions, Encoder, IGNORE_INDEX, LoadOptions, OnBadRecord, Sample, Tokenizer, load_alpaca,
 };
 use serde_json::json;
 
@@ -54,10 +53,7 @@ fn main() -> ExitCode {
 
 fn inspect(options: &Options) -> Result<()> {
     let tokenizer = Tokenizer::from_dir(&options.model)?;
-    let template = match &options.template {
-        Some(name) => Template::by_name(name, &tokenizer)?,
-        None => Template::default_for(&tokenizer)?,
-    };
+    let template = cli::template(options.template.as_deref(), &tokenizer)?;
     let encode = EncodeOptions {
         max_seq_len: options.max_seq_len,
         mask_history: options.mask_history,

@@ -7,7 +7,8 @@ use anyhow::Result;
 use burn::tensor::DType;
 use clap::Parser;
 use examples::cli::{self, ComputeArgs, Precision};
-use llm_core::{Checkpoint, SaveOptions, save_model};
+use examples::settings::{self, Settings};
+use llm_core::{SaveOptions, save_model};
 use llm_lora::Adapter;
 
 /// Merge a LoRA adapter into its base: `W + alpha/r · B·A`, computed in f32.
@@ -56,7 +57,11 @@ fn merge(options: &Options) -> Result<()> {
         Some(&checkpoint.config_json()?),
         &save,
     )?;
-    Checkpoint::copy_side_files(&checkpoint, &options.out)?;
+    checkpoint.copy_side_files(&options.out)?;
+    // The template that the adapter was trained with is that of the merged model.
+    if let Some(settings) = Settings::of_run(&options.adapter)? {
+        std::fs::write(options.out.join(settings::FILE), settings.to_yaml()?)?;
+    }
     println!("wrote {}", options.out.display());
     Ok(())
 }

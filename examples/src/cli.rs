@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use llm_core::{Checkpoint, LlamaForCausalLM, LoadOptions, open_device};
+use llm_data::{Template, Tokenizer};
 
 /// Runs a program and prints its error, causes included, without a backtrace.
 pub fn run(program: impl FnOnce() -> Result<()>) -> ExitCode {
@@ -17,6 +18,14 @@ pub fn run(program: impl FnOnce() -> Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The template of a name, or the tokenizer's default.
+pub fn template(name: Option<&str>, tokenizer: &Tokenizer) -> Result<Template> {
+    Ok(match name {
+        Some(name) => Template::by_name(name, tokenizer)?,
+        None => Template::default_for(tokenizer)?,
+    })
 }
 
 /// Where and in which type to compute.

@@ -202,12 +202,11 @@ impl LlamaConfig {
         let name = raw.model_type.as_deref();
         let model_type = ModelType::parse(name.unwrap_or("(none)"))?;
         refuse_unsupported(&raw)?;
-        let default_positions = match model_type {
+        let max_position_embeddings = raw.max_position_embeddings.unwrap_or(match model_type {
             ModelType::Llama => 2048,
             ModelType::Mistral => 4096 * 32,
             ModelType::Qwen2 | ModelType::Qwen3 => 32_768,
-        };
-        let max_position_embeddings = raw.max_position_embeddings.unwrap_or(default_positions);
+        });
         let rope = raw
             .rope_scaling
             .or(raw.rope_parameters)
@@ -218,19 +217,7 @@ impl LlamaConfig {
                 max_position_embeddings,
             )?;
         let heads = raw.num_attention_heads;
-        let head_dim = match (raw.head_dim, model_type) {
-            (Some(dim), _) => dim,
-            (None, ModelType::Qwen3) => 128,
-            (None, _) if heads == 0 => 0,
-            (None, _) if !raw.hidden_size.is_multiple_of(heads) => {
-                return Err(Error::config(
-                    "hidden_size",
-                    format_args!("a multiple of num_attention_heads {heads}"),
-                    raw.hidden_size,
-                ));
-            }
-            (None, _) => raw.hidden_size / heads,
-        };
+        let head_dim = head_dim(&raw, model_type)?;
         let (sliding_window, windowed_layers) = windows(
             model_type,
             raw.sliding_window,
@@ -383,6 +370,22 @@ impl LlamaConfig {
         set("pad_token_id", json!(self.pad_token_id));
         set("torch_dtype", json!(dtype));
         object
+    }
+}
+
+fn head_dim(raw: &RawConfig, model_type: ModelType) -> Result<usize> {
+    let (hidden, heads) = (raw.hidden_size, raw.num_attention_heads);
+    match (raw.head_dim, model_type) {
+        (Some(dim), _) => Ok(dim),
+        (None, ModelType::Qwen3) => Ok(128),
+        // `validate` reports it.
+        (None, _) if heads == 0 => Ok(0),
+        (None, _) if hidden.is_multiple_of(heads) => Ok(hidden / heads),
+        (None, _) => Err(Error::config(
+            "hidden_size",
+            format_args!("a multiple of num_attention_heads {heads}"),
+            hidden,
+        )),
     }
 }
 

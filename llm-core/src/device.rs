@@ -59,16 +59,31 @@ pub fn open_device(name: &str) -> Result<Device> {
             have.join(", ")
         )));
     }
-    // Burn lists devices without a panic where the driver is absent; it panics where one is used then.
     let kinds = compiled.into_iter().filter(|(backend, _)| asked(backend));
     let mut software = None;
-    for device in kinds.flat_map(|(_, kind)| Device::enumerate(kind).into_vec()) {
+    for device in kinds.flat_map(|(_, kind)| present(kind)) {
         if !is_software(&device) {
             return Ok(device);
         }
         software.get_or_insert(device);
     }
-    software.ok_or_else(|| error("no driver or device answers".to_owned()))
+    software.ok_or_else(|| {
+        let toolkit = match name {
+            "cuda" => " (it also needs the CUDA toolkit, in CUDA_PATH or /usr/local/cuda)",
+            _ => "",
+        };
+        error(format!("no driver or device answers{toolkit}"))
+    })
+}
+
+/// The devices whose driver answers. Burn lists none where there is no driver; to use one would panic.
+fn present(kind: DeviceType) -> Vec<Device> {
+    // NVRTC compiles the kernels as they are needed, against the toolkit's headers.
+    #[cfg(feature = "cuda")]
+    if kind == DeviceType::Cuda && cubecl_cuda::install::cuda_path().is_none() {
+        return Vec::new();
+    }
+    Device::enumerate(kind).into_vec()
 }
 
 /// Whether `device` is a graphics driver that computes on the CPU.
@@ -85,8 +100,8 @@ fn is_software(device: &Device) -> bool {
 /// The type in which a model computes on `device` unless told otherwise: bf16 on CUDA where the
 /// card has it, f32 elsewhere.
 pub fn default_dtype(device: &Device) -> DType {
-    let is_cuda = device_type("cuda")
-        .is_some_and(|kind| Device::enumerate(kind).into_vec().contains(device));
+    let is_cuda =
+        device_type("cuda").is_some_and(|kind| Device::enumerate(kind).into_vec().contains(device));
     if is_cuda && device.supports_dtype(DType::BF16) {
         DType::BF16
     } else {

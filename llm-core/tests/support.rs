@@ -6,13 +6,15 @@ use burn::tensor::{DType, Device, Tensor};
 use llm_core::checkpoint::SafetensorsFile;
 use llm_core::{Checkpoint, LlamaForCausalLM, LoadOptions, open_device};
 
-/// The workspace's `../shared`, or `None` (said aloud) where it is absent.
+/// The workspace's `../shared`, or `None` (said aloud) where it is absent and `REQUIRE_SHARED` is unset.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let full = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../shared")
         .join(path);
     if !full.exists() {
-        eprintln!("skipped: {} is absent", full.display());
+        let absent = format!("{} is absent", full.display());
+        assert!(std::env::var_os("REQUIRE_SHARED").is_none(), "{absent}");
+        eprintln!("skipped: {absent}");
         return None;
     }
     Some(full)
@@ -30,13 +32,17 @@ pub(crate) fn cpu() -> Device {
 }
 
 pub(crate) fn load(dir: &Path) -> LlamaForCausalLM {
+    load_on(dir, &cpu())
+}
+
+pub(crate) fn load_on(dir: &Path, device: &Device) -> LlamaForCausalLM {
     let options = LoadOptions {
         dtype: Some(DType::F32),
         strict: true,
     };
     Checkpoint::open(dir)
         .unwrap()
-        .load(&cpu(), &options)
+        .load(device, &options)
         .unwrap()
         .model
 }

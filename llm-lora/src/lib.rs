@@ -39,4 +39,9 @@ mod train;
 pub use adapter::Adapter;
 pub use config::{Bias, InitLoraWeights, LoraConfig, Modules, OneOrMany};
 pub use error::{Error, Result};
+/// The README's snippet compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub use train::{Evaluation, Event, Schedule, Step, TrainConfig, Warmup, evaluate, train};

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod adapters;
+#[cfg(all(feature = "wgpu", feature = "cpu"))]
+mod backends;
 mod faults;
 #[path = "../../llm-core/tests/support.rs"]
 #[allow(

@@ -26,7 +26,7 @@ pub(crate) fn samples(golden: &Golden) -> Vec<Sample> {
 }
 
 /// Trains in the order of the samples, two to a step, and returns the model with its steps.
-fn run(
+pub(crate) fn run(
     model: LlamaForCausalLM,
     samples: &[Sample],
     config: &TrainConfig,
@@ -42,7 +42,7 @@ fn run(
     (model, steps)
 }
 
-fn config(learning_rate: f64, warmup: usize) -> TrainConfig {
+pub(crate) fn config(learning_rate: f64, warmup: usize) -> TrainConfig {
     TrainConfig {
         learning_rate,
         warmup: Warmup::Steps(warmup),

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use llm_data::{AlpacaRecord, EncodeOptions, Encoder, Template, Tokenizer, TokenizerFiles};
 use serde_json::{Value, json};
 
-/// A path in the shared folder; none, with the reason printed, where the folder is absent.
+/// A path in the shared folder; none, with the reason printed, where it is absent and
+/// `REQUIRE_SHARED` is unset.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")).join(path);
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: {} is absent", path.display());
+    let absent = format!("{} is absent", path.display());
+    assert!(std::env::var_os("REQUIRE_SHARED").is_none(), "{absent}");
+    eprintln!("skipped: {absent}");
     None
 }
 
