@@ -31,8 +31,12 @@ fn lora_step(criterion: &mut Criterion) {
         };
         group.throughput(Throughput::Elements(4 * 256));
         group.bench_function(format!("{name}, 4x256"), |bencher| {
-            let step = |model| {
-                train(model, &samples, &[], &config, |_| ControlFlow::Continue(())).expect("a step")
+            let step = |mut model| {
+                train(&mut model, &samples, &[], &config, |_| {
+                    ControlFlow::Continue(())
+                })
+                .expect("a step");
+                model
             };
             bencher.iter_batched(|| model.clone(), step, BatchSize::LargeInput);
         });

@@ -83,7 +83,7 @@ fn finetune(options: &Options) -> Result<()> {
 
     let shown = &data.held_out[..options.show.min(data.held_out.len())];
     let before = answers(&model, &data.encoder, shown)?;
-    let (mut model, evaluations) = fit(model, &data, &settings.training(), &mut run)?;
+    let evaluations = fit(&mut model, &data, &settings.training(), &mut run)?;
     let after = answers(&model, &data.encoder, shown)?;
     show_answers(shown, &before, &after);
 
@@ -168,13 +168,13 @@ impl Data {
     }
 }
 
-/// Trains with a progress bar; returns the model and the evaluation losses.
+/// Trains with a progress bar; returns the evaluation losses.
 fn fit(
-    model: LlamaForCausalLM,
+    model: &mut LlamaForCausalLM,
     data: &Data,
     config: &TrainConfig,
     run: &mut RunDir,
-) -> Result<(LlamaForCausalLM, Vec<f64>)> {
+) -> Result<Vec<f64>> {
     let bar = ProgressBar::new(config.total_steps(data.train.samples.len()) as u64);
     bar.set_style(ProgressStyle::with_template(
         "{bar:30} {pos}/{len}  {msg}  {eta} left",
@@ -185,7 +185,7 @@ fn fit(
     };
     let mut evaluations = Vec::new();
     let mut failure = None;
-    let model = train(
+    train(
         model,
         &data.train.samples,
         &data.validation,
@@ -218,7 +218,7 @@ fn fit(
     bar.finish_and_clear();
     match failure {
         Some(error) => Err(error),
-        None => Ok((model, evaluations)),
+        None => Ok(evaluations),
     }
 }
 

@@ -45,7 +45,7 @@ fn logits(options: &Options) -> Result<()> {
     let logits: Tensor<2> = model.forward(&batch, None)?.squeeze_dim(0);
     write_tensors(
         &options.out,
-        &[LazyTensor::new("logits", logits, DType::F32)],
+        &[LazyTensor::new("logits", logits, DType::F32)?],
     )?;
     Ok(())
 }

@@ -68,7 +68,7 @@ fn pretrain(options: &Options) -> Result<()> {
     train_tokenizer(&documents, &options.output)?;
     let tokenizer = Tokenizer::from_dir(&options.output)?;
     let config = model_config(&tokenizer)?;
-    let model = LlamaForCausalLM::random(&config, options.seed, &options.compute.device()?);
+    let mut model = LlamaForCausalLM::random(&config, options.seed, &options.compute.device()?);
     let encode = |document: &String| tokenizer.encode(document);
     let documents: Vec<Vec<u32>> = documents.iter().map(encode).collect::<Result<_, _>>()?;
     let (held_out, documents) = documents.split_at(HELD_OUT);
@@ -97,7 +97,7 @@ fn pretrain(options: &Options) -> Result<()> {
     let wanted = options.steps * options.batch_size;
     let samples = windows(documents, end, options.window, wanted, options.seed);
     let validation = windows(held_out, end, options.window, 1, options.seed);
-    let model = fit(model, &samples, &validation, &train_config)?;
+    fit(&mut model, &samples, &validation, &train_config)?;
     let save = SaveOptions {
         dtype: DType::BF16,
         ..SaveOptions::default()
@@ -199,16 +199,16 @@ fn windows(documents: &[Vec<u32>], end: u32, width: usize, count: usize, seed: u
 }
 
 fn fit(
-    model: LlamaForCausalLM,
+    model: &mut LlamaForCausalLM,
     samples: &[Sample],
     validation: &[Sample],
     config: &TrainConfig,
-) -> Result<LlamaForCausalLM> {
+) -> Result<()> {
     let bar = ProgressBar::new(config.total_steps(samples.len()) as u64);
     bar.set_style(ProgressStyle::with_template(
         "{bar:30} {pos}/{len} {msg}, {eta} left",
     )?);
-    let model = train(model, samples, validation, config, |event| {
+    train(model, samples, validation, config, |event| {
         match event {
             Event::Step(step) => {
                 bar.set_message(format!("loss {:.3}", step.loss));
@@ -225,5 +225,5 @@ fn fit(
         ControlFlow::Continue(())
     })?;
     bar.finish_and_clear();
-    Ok(model)
+    Ok(())
 }

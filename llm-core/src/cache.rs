@@ -60,12 +60,25 @@ impl KvCache {
         (!self.rows.is_empty()).then_some(self.rows.len())
     }
 
+    /// Layers, key heads and width of a head, or `None` before the first forward.
+    pub(crate) fn shape(&self) -> Option<[usize; 3]> {
+        let [_, heads, _, head_dim] = self.layers.first()?.keys.dims();
+        Some([self.layers.len(), heads, head_dim])
+    }
+
     pub(crate) fn row(&self, index: usize) -> Option<&RowCache> {
         self.rows.get(index)
     }
 
     pub(crate) fn is_segmented(&self) -> bool {
         self.segmented
+    }
+
+    /// Whether `batch` goes on with what is cached: no padding behind a token.
+    pub(crate) fn takes(&self, batch: &TokenBatch) -> bool {
+        let [_, seq] = batch.dims();
+        let mut rows = self.rows.iter().zip(batch.segments().chunks(seq));
+        rows.all(|(row, new)| row.segments.last() <= new.first())
     }
 
     /// The positions of `batch`, whose leading tokens go on with the sequence that is cached last.

@@ -112,7 +112,6 @@ pub struct LlamaConfig {
 /// The keys of `config.json` that bear on the computation; others are of no consequence.
 #[derive(Deserialize)]
 struct RawConfig {
-    model_type: Option<String>,
     vocab_size: usize,
     hidden_size: usize,
     intermediate_size: usize,
@@ -150,16 +149,17 @@ fn present<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Option<usize
     Option::deserialize(d).map(Some)
 }
 
+/// One token id, or several.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Ids {
+pub(crate) enum Ids {
     One(i64),
     Many(Vec<i64>),
 }
 
 impl Ids {
     /// Negative ids mean "none" in some checkpoints.
-    fn into_vec(this: Option<Self>) -> Vec<u32> {
+    pub(crate) fn into_vec(this: Option<Self>) -> Vec<u32> {
         let ids = match this {
             None => vec![],
             Some(Self::One(id)) => vec![id],
@@ -179,11 +179,7 @@ impl LlamaConfig {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let raw = serde_json::from_str(&text).map_err(|source| Error::Json {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::from_raw(raw)
+        Self::parse(&text, path)
     }
 
     /// Parses and validates the text of a `config.json` of transformers 4 or 5.
@@ -191,17 +187,27 @@ impl LlamaConfig {
     /// # Errors
     /// When the text is not JSON or describes a model that is refused.
     pub fn from_json(text: &str) -> Result<Self> {
-        let raw = serde_json::from_str(text).map_err(|source| Error::Json {
-            path: "config.json".into(),
-            source,
-        })?;
-        Self::from_raw(raw)
+        Self::parse(text, Path::new("config.json"))
     }
 
-    fn from_raw(raw: RawConfig) -> Result<Self> {
-        let name = raw.model_type.as_deref();
-        let model_type = ModelType::parse(name.unwrap_or("(none)"))?;
+    fn parse(text: &str, path: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Kind {
+            model_type: Option<String>,
+        }
+        let json = |source| Error::Json {
+            path: path.to_owned(),
+            source,
+        };
+        // The type first: a model of another kind lacks fields, which says nothing to its owner.
+        let kind: Kind = serde_json::from_str(text).map_err(json)?;
+        let model_type = ModelType::parse(kind.model_type.as_deref().unwrap_or("(none)"))?;
+        Self::from_raw(model_type, serde_json::from_str(text).map_err(json)?)
+    }
+
+    fn from_raw(model_type: ModelType, raw: RawConfig) -> Result<Self> {
         refuse_unsupported(&raw)?;
+        let head_dim = head_dim(&raw, model_type)?;
         let max_position_embeddings = raw.max_position_embeddings.unwrap_or(match model_type {
             ModelType::Llama => 2048,
             ModelType::Mistral => 4096 * 32,
@@ -209,6 +215,7 @@ impl LlamaConfig {
         });
         let rope = raw
             .rope_scaling
+            .filter(|given| !given.is_empty())
             .or(raw.rope_parameters)
             .unwrap_or_default()
             .resolve(
@@ -217,7 +224,6 @@ impl LlamaConfig {
                 max_position_embeddings,
             )?;
         let heads = raw.num_attention_heads;
-        let head_dim = head_dim(&raw, model_type)?;
         let (sliding_window, windowed_layers) = windows(
             model_type,
             raw.sliding_window,
@@ -445,13 +451,20 @@ fn windows(
                 .filter(|_| use_sliding_window);
             let by_index = (0..layers).map(|i| window.is_some() && i >= max_window_layers);
             let windowed = match layer_types {
-                None => by_index.collect(),
+                None => by_index.collect::<Vec<bool>>(),
                 Some(types) => types
                     .iter()
                     .map(|kind| is_windowed(kind))
-                    .collect::<Result<_>>()?,
+                    .collect::<Result<Vec<bool>>>()?,
             };
-            Ok((window, windowed))
+            match window {
+                None if windowed.contains(&true) => Err(Error::config(
+                    "layer_types",
+                    "no window without use_sliding_window",
+                    SLIDING,
+                )),
+                _ => Ok((window, windowed)),
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::checkpoint::TensorEntry;
+
 /// Everything that can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -83,6 +85,18 @@ pub enum Error {
         /// Why it cannot be used, and what could.
         reason: String,
     },
+    /// A type that models are neither computed nor stored in here.
+    #[error("{dtype}: expected F32, F16 or BF16")]
+    Dtype {
+        /// The type that was asked for.
+        dtype: String,
+    },
+    /// A model that still carries an adapter cannot be saved as a checkpoint.
+    #[error("`{parameter}` belongs to an adapter: merge or detach it before the model is saved")]
+    AdapterAttached {
+        /// The first parameter of the adapter.
+        parameter: String,
+    },
     /// Input to the model that it cannot take.
     #[error("input: {0}")]
     Input(String),
@@ -159,6 +173,26 @@ pub enum TensorProblem {
         /// Its element type in the checkpoint.
         got: String,
     },
+}
+
+impl TensorProblem {
+    /// What is wrong with the entry that a checkpoint has for a tensor, if anything.
+    pub fn find(name: &str, expected: &[usize], entry: Option<TensorEntry<'_>>) -> Option<Self> {
+        let (name, expected) = (name.to_owned(), expected.to_vec());
+        match entry {
+            None => Some(Self::Missing { name, expected }),
+            Some(entry) if entry.shape != expected => Some(Self::Misshapen {
+                name,
+                expected,
+                got: entry.shape.to_vec(),
+            }),
+            Some(entry) if !entry.is_float() => Some(Self::WrongDtype {
+                name,
+                got: format!("{:?}", entry.dtype),
+            }),
+            Some(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for TensorProblem {

@@ -1,11 +1,14 @@
 //! Generation: prefill, then token by token. Knows ids only; text is the business of `llm-data`.
 
+use std::borrow::Cow;
+
 use burn::tensor::{DType, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Map, Value};
+use serde::Deserialize;
 
-use crate::{Error, KvCache, LlamaForCausalLM, Result, TokenBatch};
+use crate::config::Ids;
+use crate::{Error, KvCache, LlamaForCausalLM, Result, RopeScaling, TokenBatch};
 
 /// The ChaCha stream of sampling.
 const STREAM: u64 = u64::from_be_bytes(*b"sampling");
@@ -50,37 +53,43 @@ impl Default for GenerationConfig {
     }
 }
 
+/// The fields of `generation_config.json` that bear on sampling here.
+#[derive(Deserialize)]
+struct Recommended {
+    do_sample: Option<bool>,
+    temperature: Option<f64>,
+    top_k: Option<usize>,
+    top_p: Option<f64>,
+    min_p: Option<f64>,
+    repetition_penalty: Option<f64>,
+    eos_token_id: Option<Ids>,
+}
+
 impl GenerationConfig {
-    /// From the object of a `generation_config.json`; what it lacks keeps its default.
-    pub(crate) fn recommended(object: &Map<String, Value>) -> Self {
-        let number = |key: &str| object.get(key).and_then(Value::as_f64);
-        let sampled = object
-            .get("do_sample")
-            .and_then(Value::as_bool)
-            .unwrap_or(false);
-        let stop_ids = match object.get("eos_token_id") {
-            Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_u64).collect(),
-            Some(id) => id.as_u64().into_iter().collect::<Vec<_>>(),
-            None => Vec::new(),
-        };
-        Self {
+    /// From the text of a `generation_config.json`; what it lacks keeps its default.
+    pub(crate) fn recommended(json: &str) -> serde_json::Result<Self> {
+        let file: Recommended = serde_json::from_str(json)?;
+        let sampled = file.do_sample.unwrap_or(false);
+        let default = Self::default();
+        Ok(Self {
             temperature: if sampled {
-                number("temperature").unwrap_or(1.0)
+                file.temperature.unwrap_or(1.0)
             } else {
                 0.0
             },
-            top_k: number("top_k").map_or(0, |k| k as usize),
-            top_p: number("top_p").unwrap_or(1.0),
-            min_p: number("min_p").unwrap_or(0.0),
-            repetition_penalty: number("repetition_penalty").unwrap_or(1.0),
-            stop_ids: stop_ids
-                .into_iter()
-                .filter_map(|id| u32::try_from(id).ok())
-                .collect(),
-            ..Self::default()
-        }
+            top_k: file.top_k.unwrap_or(default.top_k),
+            top_p: file.top_p.unwrap_or(default.top_p),
+            min_p: file.min_p.unwrap_or(default.min_p),
+            repetition_penalty: file
+                .repetition_penalty
+                .unwrap_or(default.repetition_penalty),
+            stop_ids: Ids::into_vec(file.eos_token_id),
+            ..default
+        })
     }
 
+    /// Checks every option.
+    ///
     /// # Errors
     /// Names the first option that is out of its range.
     pub fn validate(&self) -> Result<()> {
@@ -101,7 +110,12 @@ impl GenerationConfig {
         check("temperature", t.is_finite() && t >= 0.0, "0 or more", t)?;
         check("top_p", p > 0.0 && p <= 1.0, "above 0, at most 1", p)?;
         check("min_p", (0.0..=1.0).contains(&m), "0 to 1", m)?;
-        check("repetition_penalty", r.is_finite() && r > 0.0, "above 0", r)
+        check(
+            "repetition_penalty",
+            (1e-3..=1e3).contains(&r),
+            "0.001 to 1000",
+            r,
+        )
     }
 }
 
@@ -163,6 +177,8 @@ impl<'a> Tokens<'a> {
         config: &GenerationConfig,
     ) -> Result<Self> {
         config.validate()?;
+        let next = TokenBatch::left_padded(prompts, 0)?;
+        model.check(&next, None)?;
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         rng.set_stream(STREAM);
         let row = |ids: &Vec<u32>| Row {
@@ -175,7 +191,7 @@ impl<'a> Tokens<'a> {
             config: config.clone(),
             cache: KvCache::default(),
             rows: prompts.iter().map(row).collect(),
-            next: TokenBatch::left_padded(prompts, 0)?,
+            next,
             generated: 0,
         })
     }
@@ -207,9 +223,14 @@ impl<'a> Tokens<'a> {
     /// Feeds what is waiting to the model; logits `[rows * vocab]` of the last token of each row.
     fn last_logits(&mut self) -> Result<Vec<f32>> {
         let [_, seq] = self.next.dims();
+        let step = match self.model.config().rope.scaling {
+            // Its frequencies go by the whole prompt's length.
+            RopeScaling::Dynamic { .. } => seq,
+            _ => PREFILL_CHUNK,
+        };
         let mut hidden: Option<Tensor<3>> = None;
-        for start in (0..seq).step_by(PREFILL_CHUNK) {
-            let chunk = self.next.columns(start..seq.min(start + PREFILL_CHUNK));
+        for start in (0..seq).step_by(step) {
+            let chunk = self.next.columns(start..seq.min(start + step));
             hidden = Some(
                 self.model
                     .hidden_states(&chunk, Some(&mut self.cache), None)?,
@@ -220,7 +241,11 @@ impl<'a> Tokens<'a> {
         };
         let [_, seq, _] = hidden.dims();
         let logits = self.model.logits(hidden.narrow(1, seq - 1, 1));
-        Ok(logits.cast(DType::F32).try_into_vec_as::<f32>()?)
+        let logits = logits.cast(DType::F32).try_into_vec_as::<f32>()?;
+        match logits.iter().any(|logit| logit.is_nan()) {
+            true => Err(Error::Backend("the model's logits are NaN".to_owned())),
+            false => Ok(logits),
+        }
     }
 }
 
@@ -242,56 +267,65 @@ impl Iterator for Tokens<'_> {
 impl Row {
     /// The next token from `logits` `[vocab]`.
     fn choose(&mut self, logits: &[f32], config: &GenerationConfig) -> u32 {
-        let mut logits = logits.to_vec();
-        penalise(&mut logits, &self.ids, config.repetition_penalty as f32);
+        let penalised = penalise(logits, &self.ids, config.repetition_penalty);
+        let logits: &[f32] = &penalised;
         if config.temperature == 0.0 {
-            return argmax(&logits);
+            return argmax(logits);
         }
-        let mut candidates: Vec<(u32, f32)> = (0..)
-            .zip(logits.iter().map(|logit| logit / config.temperature as f32))
-            .collect();
-        candidates.sort_by(|a, b| b.1.total_cmp(&a.1));
-        if config.top_k > 0 {
-            candidates.truncate(config.top_k);
-        }
-        let best = candidates[0].1;
-        let mut weights: Vec<f64> = candidates
-            .iter()
-            .map(|(_, logit)| f64::from(logit - best).exp())
-            .collect();
+        let candidates = likeliest(logits, config.top_k);
+        let best = f64::from(logits[candidates[0] as usize]);
+        let weight =
+            |id: &u32| ((f64::from(logits[*id as usize]) - best) / config.temperature).exp();
+        let mut weights: Vec<f64> = candidates.iter().map(weight).collect();
         keep_top_p(&mut weights, config.top_p);
-        // The likeliest has weight 1 here.
+        // The likeliest has weight 1.
         let kept = weights
             .iter()
             .take_while(|weight| **weight >= config.min_p)
             .count();
         weights.truncate(kept.max(1));
         let mut point = self.rng.random::<f64>() * weights.iter().sum::<f64>();
-        for ((id, _), weight) in candidates.iter().zip(&weights) {
+        for (id, weight) in candidates.iter().zip(&weights) {
             point -= weight;
             if point < 0.0 {
                 return *id;
             }
         }
-        candidates[weights.len() - 1].0
+        candidates[weights.len() - 1]
     }
 }
 
-fn penalise(logits: &mut [f32], seen: &[u32], penalty: f32) {
+/// The ids of the `top_k` largest logits (0: of all), largest first.
+fn likeliest(logits: &[f32], top_k: usize) -> Vec<u32> {
+    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
+    let by_logit = |a: &u32, b: &u32| {
+        logits[*b as usize]
+            .total_cmp(&logits[*a as usize])
+            .then(a.cmp(b))
+    };
+    if top_k > 0 && top_k < ids.len() {
+        ids.select_nth_unstable_by(top_k - 1, by_logit);
+        ids.truncate(top_k);
+    }
+    ids.sort_unstable_by(by_logit);
+    ids
+}
+
+/// Logits with those of tokens `seen` before made less likely.
+fn penalise<'a>(logits: &'a [f32], seen: &[u32], penalty: f64) -> Cow<'a, [f32]> {
     if penalty == 1.0 {
-        return;
+        return Cow::Borrowed(logits);
     }
     let mut seen = seen.to_vec();
     seen.sort_unstable();
     seen.dedup();
+    let mut logits = logits.to_vec();
     for id in seen {
         let logit = &mut logits[id as usize];
-        *logit = if *logit < 0.0 {
-            *logit * penalty
-        } else {
-            *logit / penalty
-        };
+        let factor = if *logit < 0.0 { penalty } else { 1.0 / penalty };
+        *logit = (f64::from(*logit) * factor) as f32;
     }
+    Cow::Owned(logits)
 }
 
 /// The first of the largest, as torch does.
@@ -394,8 +428,9 @@ mod tests {
 
     #[test]
     fn penalty_pushes_seen_tokens_down_whatever_their_sign() {
-        let mut logits = vec![2.0, -2.0, 1.0];
-        penalise(&mut logits, &[0, 1, 1], 2.0);
-        assert_eq!(logits, [1.0, -4.0, 1.0]);
+        assert_eq!(
+            *penalise(&[2.0, -2.0, 1.0], &[0, 1, 1], 2.0),
+            [1.0, -4.0, 1.0]
+        );
     }
 }

@@ -104,16 +104,16 @@ impl TokenBatch {
             for (segment, sequence) in (PADDING + 1..).zip(row) {
                 batch.extend(sequence, segment)?;
             }
-            let padding = vec![pad_id; end - batch.ids.len()];
-            batch.extend(&padding, PADDING)?;
+            batch.ids.resize(end, to_i32(pad_id)?);
+            batch.positions.resize(end, 0);
+            batch.segments.resize(end, PADDING);
         }
         Ok(batch)
     }
 
     fn extend(&mut self, sequence: &[u32], segment: i32) -> Result<()> {
         for (position, id) in (0..).zip(sequence) {
-            let id = i32::try_from(*id).map_err(|_| Error::Input(format!("token id {id}")))?;
-            self.ids.push(id);
+            self.ids.push(to_i32(*id)?);
             self.positions.push(position);
             self.segments.push(segment);
         }
@@ -141,6 +141,13 @@ impl TokenBatch {
 
     pub(crate) fn is_segmented(&self) -> bool {
         self.segmented
+    }
+
+    /// Whether every row is one sequence, padded at its left if at all: what a cache can hold.
+    pub(crate) fn is_one_sequence_a_row(&self) -> bool {
+        self.segments
+            .chunks(self.dims[1])
+            .all(|row| row.is_sorted() && row.iter().all(|s| *s <= 1))
     }
 
     /// The columns `range` of every row, to go behind a cache of the columns before them: positions
@@ -178,6 +185,10 @@ impl TokenBatch {
     }
 }
 
+fn to_i32(id: u32) -> Result<i32> {
+    i32::try_from(id).map_err(|_| Error::Input(format!("token id {id}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,7 +197,7 @@ mod tests {
     fn left_padding_moves_positions_and_marks_what_to_hide() {
         let batch = TokenBatch::left_padded(&[vec![5, 6, 7], vec![8]], 9).unwrap();
         assert_eq!(batch.ids(), [5, 6, 7, 9, 9, 8]);
-        assert_eq!(batch.positions()[3..], [0, 1, 0]);
+        assert_eq!(batch.positions(), [0, 1, 2, 0, 0, 0]);
         assert_eq!(batch.segments(), [1, 1, 1, 0, 0, 1]);
         assert!(batch.is_segmented());
     }
@@ -195,7 +206,7 @@ mod tests {
     fn packing_restarts_positions() {
         let batch = TokenBatch::packed(&[vec![vec![1, 2], vec![3]], vec![vec![4]]], 0).unwrap();
         assert_eq!(batch.ids(), [1, 2, 3, 4, 0, 0]);
-        assert_eq!(batch.positions(), [0, 1, 0, 0, 0, 1]);
+        assert_eq!(batch.positions(), [0, 1, 0, 0, 0, 0]);
         assert_eq!(batch.segments(), [1, 1, 2, 1, 0, 0]);
     }
 

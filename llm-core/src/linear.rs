@@ -61,13 +61,7 @@ impl Linear {
         let weight = self.weight.val();
         match &self.adapter {
             None => linear(x, weight.transpose(), bias),
-            Some(adapter) => {
-                let y = adapter.forward(x, weight, rng);
-                match bias {
-                    Some(bias) => y + bias.unsqueeze(),
-                    None => y,
-                }
-            }
+            Some(adapter) => adapter.forward(x, weight, bias, rng),
         }
     }
 
@@ -84,51 +78,47 @@ impl Linear {
 }
 
 impl LoraAdapter {
-    /// `x·Wᵀ` with the adapter's branch, without a bias.
+    /// The base's `x·Wᵀ + b` with the adapter's branch. The branch is computed and added in the
+    /// adapter's type, so that a base in half precision rounds the sum only.
     fn forward<const D: usize>(
         &self,
         x: Tensor<D>,
         weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
         rng: Option<&mut ChaCha8Rng>,
     ) -> Tensor<D> {
-        let dropped = rng
-            .filter(|_| self.dropout > 0.0)
-            .map(|rng| dropout(x.clone(), self.dropout, rng));
-        let branch = self.branch(dropped.clone().unwrap_or_else(|| x.clone()));
-        let Some(magnitude) = &self.magnitude else {
-            return linear(x, weight.transpose(), None) + branch;
-        };
-        // y = m/‖W + sBA‖ · (x·(W + sBA)ᵀ); under dropout the base sees the dropped input too in
-        // the part that the magnitude scales, as PEFT computes it.
-        let ratio = magnitude.val() / self.weight_norm(weight.clone());
-        let ratio = ratio.cast(x.dtype());
-        let base = linear(x.clone(), weight.clone().transpose(), None);
-        let scaled = match dropped {
-            Some(dropped) => linear(dropped, weight.transpose(), None),
-            None => base.clone(),
-        };
-        base + scaled * (ratio.clone() - 1.0).unsqueeze() + branch * ratio.unsqueeze()
-    }
-
-    /// `s·((x·Aᵀ)·Bᵀ)`, in the adapter's type, returned in that of `x`.
-    fn branch<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (a, b) = (self.lora_a.val(), self.lora_b.val());
-        let dtype = x.dtype();
-        let low = linear(x.cast(a.dtype()), a.transpose(), None);
-        (linear(low, b.transpose(), None) * self.scaling).cast(dtype)
+        let (outer, inner) = (x.dtype(), a.dtype());
+        let base = linear(x.clone(), weight.clone().transpose(), bias).cast(inner);
+        let input = x.cast(inner);
+        let input = match rng.filter(|_| self.dropout > 0.0) {
+            Some(rng) => dropout(input, self.dropout, rng),
+            None => input,
+        };
+        let low = linear(input.clone(), a.transpose(), None) * self.scaling; // [.., r]
+        let branch = linear(low, b.transpose(), None);
+        let Some(magnitude) = &self.magnitude else {
+            return (base + branch).cast(outer);
+        };
+        // y = x·Wᵀ + b + (g − 1)·x'·Wᵀ + g·branch, where g = m/‖W + sBA‖ and x' is x under dropout.
+        let gain: Tensor<D> = (magnitude.val() / self.weight_norm(weight.clone())).unsqueeze();
+        let scaled = linear(input.cast(outer), weight.transpose(), None).cast(inner);
+        (base + scaled * (gain.clone() - 1.0) + branch * gain).cast(outer)
     }
 
     /// `‖W + sBA‖` of each output's row, `[out]`: a constant for the gradient (section 4.3 of the DoRA
     /// paper), found without forming `W + sBA`: `‖w + s·b·A‖² = ‖w‖² + 2s·b·(A·w) + s²·b·(A·Aᵀ)·b`.
     pub fn weight_norm(&self, weight: Tensor<2>) -> Tensor<1> {
-        let (a, b) = (self.lora_a.val().detach(), self.lora_b.val().detach());
-        let weight = weight.detach().cast(a.dtype());
+        // A detached leaf still requires gradients; the flag must go as well.
+        let constant = |t: Tensor<2>| t.detach().set_require_grad(false);
+        let (a, b) = (constant(self.lora_a.val()), constant(self.lora_b.val()));
+        let weight = constant(weight).cast(a.dtype());
         let rows = |t: Tensor<2>| t.sum_dim(1).squeeze_dim::<1>(1);
         let cross = rows(weight.clone().matmul(a.clone().transpose()) * b.clone());
         let own = rows(b.clone().matmul(a.clone().matmul(a.transpose())) * b);
         let squares =
             rows(weight.square()) + cross * (2.0 * self.scaling) + own * self.scaling.powi(2);
-        squares.sqrt()
+        squares.clamp_min(0.0).sqrt()
     }
 
     /// The dense weight that does what base and adapter do together.
@@ -147,9 +137,13 @@ impl LoraAdapter {
 
 /// Zeroes each element with probability `p` and scales the others by `1/(1 − p)`.
 fn dropout<const D: usize>(x: Tensor<D>, p: f64, rng: &mut ChaCha8Rng) -> Tensor<D> {
+    let mut random = vec![0u32; x.shape().num_elements()];
+    rng.fill(&mut random[..]);
+    let threshold = (p * 2f64.powi(32)) as u32;
     let keep = (1.0 / (1.0 - p)) as f32;
-    let mask: Vec<f32> = (0..x.shape().num_elements())
-        .map(|_| if rng.random_bool(p) { 0.0 } else { keep })
+    let mask: Vec<f32> = random
+        .iter()
+        .map(|r| if *r < threshold { 0.0 } else { keep })
         .collect();
     let mask = TensorData::new(mask, x.shape()).convert_dtype(x.dtype());
     let options = (&x.device(), x.dtype());

@@ -186,7 +186,12 @@ impl LlamaForCausalLM {
             .sliding_window
             .filter(|_| self.config.windowed_layers.contains(&true));
         let mut pass = Pass {
-            rope: self.rope(&positions, batch.dims(), x.dtype(), &device),
+            rope: self.rope(
+                &positions,
+                batch.dims(),
+                past.is_some(),
+                (&device, x.dtype()),
+            ),
             mask: attention_mask(batch, past, None, &device),
             window_mask: windowed
                 .and_then(|window| attention_mask(batch, past, Some(window), &device)),
@@ -231,6 +236,12 @@ impl LlamaForCausalLM {
         }
     }
 
+    /// Lets the embedding serve as head again, whatever has become of the head.
+    pub fn tie(&mut self) {
+        self.lm_head = None;
+        self.config.tie_word_embeddings = true;
+    }
+
     /// Every linear layer with its Hugging Face name (`model.layers.0.self_attn.q_proj`, …).
     pub fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
         let mut linears = Vec::new();
@@ -254,15 +265,31 @@ impl LlamaForCausalLM {
         linears
     }
 
-    fn check(&self, batch: &TokenBatch, cache: Option<&KvCache>) -> Result<()> {
+    /// Refuses what would be out of bounds, or wrong without an error.
+    pub(crate) fn check(&self, batch: &TokenBatch, cache: Option<&KvCache>) -> Result<()> {
         let vocab = self.config.vocab_size;
         if let Some(id) = batch.ids().iter().find(|id| **id as usize >= vocab) {
             return Err(Error::Input(format!(
                 "token id {id} in a vocabulary of {vocab}"
             )));
         }
+        let Some(cache) = cache else {
+            return Ok(());
+        };
+        if !batch.is_one_sequence_a_row() || !cache.takes(batch) {
+            let reason = "a cache takes one sequence a row, padded at the left";
+            return Err(Error::Input(reason.to_owned()));
+        }
+        let shape = [
+            self.model.layers.len(),
+            self.config.num_key_value_heads,
+            self.config.head_dim,
+        ];
+        if cache.shape().is_some_and(|cached| cached != shape) {
+            return Err(Error::Input("the cache is another model's".to_owned()));
+        }
         let [rows, _] = batch.dims();
-        match cache.and_then(KvCache::batch_size) {
+        match cache.batch_size() {
             Some(cached) if cached != rows => Err(Error::Input(format!(
                 "{rows} rows behind a cache of {cached} rows"
             ))),
@@ -270,32 +297,36 @@ impl LlamaForCausalLM {
         }
     }
 
-    /// cos and sin of every token's angles.
+    /// cos and sin of every token's angles. Dynamic scaling goes by the longest sequence of the batch,
+    /// as in transformers; behind a cache by each row's own, so that generation gives every row what
+    /// it gives alone.
     fn rope(
         &self,
         positions: &[i32],
         dims: [usize; 2],
-        dtype: DType,
-        device: &Device,
+        by_row: bool,
+        options: (&Device, DType),
     ) -> [Tensor<4>; 2] {
         let [rows, seq] = dims;
-        let longest = positions.iter().max().map_or(0, |last| *last as usize + 1);
-        let (frequencies, factor) = self.config.rope.frequencies(
-            self.config.head_dim,
-            self.config.max_position_embeddings,
-            longest,
-        );
-        let angles: Vec<f32> = positions
-            .iter()
-            .flat_map(|position| frequencies.iter().map(move |f| *position as f32 * f))
-            .collect();
+        let config = &self.config;
+        let mut angles = Vec::with_capacity(positions.len() * config.head_dim / 2);
+        let mut factor = 1.0;
+        for positions in positions.chunks(if by_row { seq } else { rows * seq }) {
+            let longest = positions.iter().max().map_or(0, |last| *last as usize + 1);
+            let (head_dim, context) = (config.head_dim, config.max_position_embeddings);
+            let (frequencies, scale) = config.rope.frequencies(head_dim, context, longest);
+            factor = scale;
+            for position in positions {
+                angles.extend(frequencies.iter().map(|f| *position as f32 * f));
+            }
+        }
         [f32::cos, f32::sin].map(|function| {
             let values = angles
                 .iter()
                 .map(|angle| function(*angle) * factor)
                 .collect();
-            let data = TensorData::new(values, [rows, 1, seq, frequencies.len()]);
-            Tensor::from_data(data.convert_dtype(dtype), (device, dtype))
+            let data = TensorData::new(values, [rows, 1, seq, config.head_dim / 2]);
+            Tensor::from_data(data.convert_dtype(options.1), options)
         })
     }
 }

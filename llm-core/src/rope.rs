@@ -64,8 +64,7 @@ pub enum RopeScaling {
 }
 
 /// The fields of `rope_scaling` and `rope_parameters`, as they stand in JSON.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub(crate) struct RawRope {
     rope_theta: Option<f64>,
     rope_type: Option<String>,
@@ -81,9 +80,15 @@ pub(crate) struct RawRope {
     mscale_all_dim: Option<f64>,
     truncate: Option<bool>,
     partial_rotary_factor: Option<f64>,
+    mrope_section: Option<Value>,
 }
 
 impl RawRope {
+    /// Whether it says nothing; transformers then looks elsewhere.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// `outer` values stand beside the object in `config.json`.
     pub(crate) fn resolve(
         self,
@@ -96,6 +101,13 @@ impl RawRope {
                 "partial_rotary_factor",
                 "1 (the whole head rotates)",
                 self.partial_rotary_factor.unwrap_or_default(),
+            ));
+        }
+        if let Some(sections) = &self.mrope_section {
+            return Err(Error::config(
+                "mrope_section",
+                "nothing (text models only)",
+                sections,
             ));
         }
         let rope_theta = self.rope_theta.or(outer_theta).unwrap_or(10_000.0);

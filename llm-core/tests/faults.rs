@@ -41,7 +41,17 @@ fn malformed_safetensors_files_are_refused() {
     let good = safetensors(&format!(r#"{{"a":{a},"b":{b}}}"#), 16);
     assert!(open_bytes(&good).is_ok());
     let huge = u64::MAX.to_le_bytes().to_vec();
-    let broken: [(&str, Vec<u8>); 11] = [
+    let huge_end = (1u64 << 61) - 1;
+    let many: Vec<String> = (0..8)
+        .map(|i| {
+            format!(
+                r#""t{i}":{}"#,
+                tensor("[1]", huge_end * i, huge_end * (i + 1))
+            )
+        })
+        .collect();
+    let broken: [(&str, Vec<u8>); 12] = [
+        ("sum", safetensors(&format!("{{{}}}", many.join(",")), 8)),
         ("header length", huge),
         ("empty", vec![]),
         ("short", vec![1, 2, 3]),
@@ -228,6 +238,11 @@ fn impossible_configurations_are_refused_by_name() {
         ("model_type", Value::Null, "model_type"),
         (
             "rope_scaling",
+            json!({"type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}),
+            "`longrope`",
+        ),
+        (
+            "rope_scaling",
             json!({"rope_type": "longrope", "factor": 2.0}),
             "`longrope`",
         ),
@@ -277,4 +292,73 @@ fn absent_and_foreign_files_are_explained() {
         Checkpoint::open(&file),
         Err(Error::UnsupportedCheckpoint { .. })
     ));
+}
+
+#[test]
+fn a_model_of_another_kind_is_named_though_it_lacks_fields() {
+    let error = LlamaConfig::from_json(r#"{"model_type": "gpt2", "n_embd": 768}"#).unwrap_err();
+    assert!(error.to_string().contains("`gpt2`"), "{error}");
+}
+
+#[test]
+fn an_empty_rope_scaling_leaves_the_parameters_alone() {
+    let text = fs::read_to_string(own("llama_yarn/config.v5.json")).unwrap();
+    let plain = LlamaConfig::from_json(&text).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["rope_scaling"] = json!({});
+    assert_eq!(LlamaConfig::from_json(&config.to_string()).unwrap(), plain);
+}
+
+#[test]
+fn types_that_are_not_computed_in_are_refused() {
+    use burn::tensor::DType;
+    use llm_core::SaveOptions;
+
+    let checkpoint = Checkpoint::open(own("llama_bias")).unwrap();
+    for dtype in [DType::I32, DType::F64] {
+        let options = LoadOptions {
+            dtype: Some(dtype),
+            strict: false,
+        };
+        assert!(matches!(
+            checkpoint.load(&cpu(), &options),
+            Err(Error::Dtype { .. })
+        ));
+        let model = checkpoint
+            .load(&cpu(), &LoadOptions::default())
+            .unwrap()
+            .model;
+        let options = SaveOptions {
+            dtype,
+            ..Default::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        assert!(llm_core::save_model(&model, dir.path(), None, &options).is_err());
+    }
+}
+
+#[test]
+fn recommended_options_of_the_wrong_type_are_an_error() {
+    let dir = checkpoint();
+    let path = dir.path().join("generation_config.json");
+    fs::write(
+        &path,
+        r#"{"do_sample": true, "temperature": 0.6, "top_k": 20, "eos_token_id": [7, 2]}"#,
+    )
+    .unwrap();
+    let options = Checkpoint::open(dir.path())
+        .unwrap()
+        .generation_config()
+        .unwrap();
+    assert_eq!((options.temperature, options.top_k), (0.6, 20));
+    assert_eq!(options.stop_ids, [2, 7]);
+    fs::write(&path, r#"{"temperature": "0.6"}"#).unwrap();
+    let error = Checkpoint::open(dir.path())
+        .unwrap()
+        .generation_config()
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("generation_config.json"),
+        "{error}"
+    );
 }

@@ -10,7 +10,13 @@ fn model() -> LlamaForCausalLM {
 
 #[test]
 fn a_batch_gives_each_prompt_what_it_gives_alone() {
-    let model = model();
+    // Dynamic RoPE goes by a sequence's length, which must be its own.
+    for name in ["mistral_swa", "llama_dynamic"] {
+        check_batch(&load(&own(name)));
+    }
+}
+
+fn check_batch(model: &LlamaForCausalLM) {
     let prompts = vec![vec![1, 2, 3, 4, 5, 6, 7], vec![9, 8], vec![11, 12, 13, 14]];
     for temperature in [0.0, 0.9] {
         let options = GenerationConfig {
@@ -83,8 +89,10 @@ fn bad_input_is_an_error() {
         model.forward(&TokenBatch::new(&[vec![64]]).unwrap(), None),
         Err(Error::Input(_))
     ));
-    let ids = model.generate(&[5000], &options).unwrap().next().unwrap();
-    assert!(matches!(ids, Err(Error::Input(_))));
+    assert!(matches!(
+        model.generate(&[5000], &options),
+        Err(Error::Input(_))
+    ));
     options.top_p = 0.0;
     assert!(matches!(
         model.generate(&[1], &options),
@@ -118,4 +126,75 @@ fn the_same_seed_makes_the_same_model() {
     };
     assert_eq!(weights(1), weights(1));
     assert_ne!(weights(1), weights(2));
+}
+
+#[test]
+fn a_long_prompt_goes_through_in_pieces_as_in_one() {
+    for name in ["mistral_swa", "llama_dynamic", "llama_yarn"] {
+        let model = load(&own(name));
+        let ids = |count: u32| (0..count).map(|i| (i * 29 + 7) % 64).collect::<Vec<u32>>();
+        let prompts = vec![ids(700), ids(530)];
+        let options = GenerationConfig {
+            max_new_tokens: 1,
+            ..Default::default()
+        };
+        let generated = model.generate_batch(&prompts, &options).unwrap();
+        for (prompt, generated) in prompts.iter().zip(generated) {
+            let batch = TokenBatch::new(std::slice::from_ref(prompt)).unwrap();
+            let logits = values(model.forward(&batch, None).unwrap());
+            let last = &logits[logits.len() - 64..];
+            let best = last.iter().fold(f32::MIN, |best, logit| best.max(*logit));
+            assert!(last[generated[0] as usize] > best - 1e-3, "{name}");
+        }
+    }
+}
+
+#[test]
+fn packed_rows_of_unequal_length_do_not_disturb_each_other() {
+    for name in ["llama_dynamic", "mistral_swa"] {
+        let model = load(&own(name));
+        let (a, b, c) = (vec![5, 6, 7], vec![8, 9], (0..40).collect::<Vec<u32>>());
+        let packed = TokenBatch::packed(&[vec![a.clone(), b], vec![a.clone()]], 0).unwrap();
+        let logits = values(model.forward(&packed, None).unwrap());
+        let alone = values(
+            model
+                .forward(&TokenBatch::new(&[a]).unwrap(), None)
+                .unwrap(),
+        );
+        assert!(distance(&logits[..alone.len()], &alone) < 2e-4);
+        assert!(distance(&logits[5 * 64..5 * 64 + alone.len()], &alone) < 2e-4);
+        assert!(TokenBatch::packed(&[vec![c]], 0).is_ok());
+    }
+}
+
+#[test]
+fn a_cache_refuses_what_it_would_get_wrong() {
+    let model = model();
+    let refused = |batch: TokenBatch, cache: &mut KvCache| {
+        matches!(model.forward(&batch, Some(cache)), Err(Error::Input(_)))
+    };
+    let rows = [vec![1, 2, 3], vec![4]];
+    assert!(refused(
+        TokenBatch::right_padded(&rows, 0).unwrap(),
+        &mut KvCache::default()
+    ));
+    let packed = TokenBatch::packed(&[vec![vec![1], vec![2]]], 0).unwrap();
+    assert!(refused(packed, &mut KvCache::default()));
+    let mut cache = KvCache::default();
+    model
+        .forward(
+            &TokenBatch::left_padded(&rows, 0).unwrap(),
+            Some(&mut cache),
+        )
+        .unwrap();
+    assert!(refused(
+        TokenBatch::left_padded(&rows, 0).unwrap(),
+        &mut cache
+    ));
+    let other = load(&own("llama_yarn"));
+    let two = TokenBatch::new(&[vec![1], vec![2]]).unwrap();
+    assert!(matches!(
+        other.forward(&two, Some(&mut cache)),
+        Err(Error::Input(_))
+    ));
 }

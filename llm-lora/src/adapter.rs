@@ -1,18 +1,21 @@
 //! An adapter on a model: attached, saved, loaded, merged, detached.
 
+mod parameters;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Initializer, Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use llm_core::checkpoint::{LazyTensor, SafetensorsFile, write_tensors};
-use llm_core::{LlamaForCausalLM, LoraAdapter, TensorProblem};
+use llm_core::checkpoint::{SafetensorsFile, write_tensors};
+use llm_core::{Linear, LlamaForCausalLM, LoraAdapter, TensorProblem};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::InitLoraWeights;
 use crate::targets::{self, Targets};
-use crate::{Bias, Error, LoraConfig, Result};
+use crate::{Error, LoraConfig, Result};
+use parameters::{Activate, Check, Collect, Keep, Names, Read, Restore, module_of};
 
 /// The file of the adapter's weights.
 const FILE: &str = "adapter_model.safetensors";
@@ -43,6 +46,16 @@ pub struct Adapter {
     keys: BTreeMap<String, String>,
     /// What biases and saved modules were before training, flat.
     originals: HashMap<String, Tensor<1>>,
+    /// Whether the model's head was tied to the embedding before.
+    was_tied: bool,
+}
+
+/// How the matrices of a new adapter begin.
+enum Start {
+    /// Random, from a seed.
+    Fresh(Box<ChaCha8Rng>),
+    /// Unallocated, to be read from a file.
+    Lazy,
 }
 
 impl Adapter {
@@ -50,25 +63,29 @@ impl Adapter {
     /// from `seed`, B is zero, so the model's output does not change.
     ///
     /// # Errors
-    /// When the configuration is refused or names modules that the model does not have.
+    /// When the configuration is refused, names modules that the model does not have, or the model
+    /// has an adapter already. The model is then as it was.
     pub fn attach(model: &mut LlamaForCausalLM, config: LoraConfig, seed: u64) -> Result<Self> {
-        let targets = Self::targets(model, &config)?;
+        let targets = targets(model, &config)?;
         if !targets.unmatched.is_empty() {
             return Err(unknown(model, targets.unmatched));
         }
-        Self::with_targets(model, config, targets, seed)
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(STREAM);
+        Self::with_targets(model, config, targets, Start::Fresh(Box::new(rng)))
     }
 
     /// Puts the adapter of a directory in PEFT's format on the model, frozen as everything else is.
     ///
     /// # Errors
-    /// When a file is absent or malformed, the configuration is refused, or a tensor is missing,
-    /// unexpected or does not fit the model (all are listed).
+    /// When a file is absent or malformed, the configuration is refused, a tensor is missing,
+    /// unexpected, not finite or does not fit the model (all are listed), or the model has an adapter
+    /// already. The model is then as it was.
     pub fn load(model: &mut LlamaForCausalLM, dir: impl AsRef<Path>) -> Result<Self> {
         let config = LoraConfig::from_dir(&dir)?;
         let file = SafetensorsFile::open(dir.as_ref().join(FILE))?;
-        let targets = Self::targets(model, &config)?;
-        let adapter = Self::with_targets(model, config, targets, 0)?;
+        let targets = targets(model, &config)?;
+        let adapter = Self::with_targets(model, config, targets, Start::Lazy)?;
         match adapter.read(model, &file) {
             Ok(()) => Ok(adapter),
             Err(error) => {
@@ -78,42 +95,30 @@ impl Adapter {
         }
     }
 
-    fn targets(model: &mut LlamaForCausalLM, config: &LoraConfig) -> Result<Targets> {
-        config.validate()?;
-        let names_head = |entries: &[String]| entries.iter().any(|entry| entry == "lm_head");
-        let head_is_target = matches!(&config.target_modules, Some(crate::Modules::List(entries)) if names_head(entries));
-        let own_head = ["lm_head", "model.embed_tokens"]
-            .iter()
-            .any(|name| targets::is_saved(config, name));
-        if head_is_target || own_head {
-            model.untie();
-        }
-        let linears: Vec<String> = model
-            .linears_mut()
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        targets::resolve(config, &linears)
-    }
-
     fn with_targets(
         model: &mut LlamaForCausalLM,
         config: LoraConfig,
         targets: Targets,
-        seed: u64,
+        mut start: Start,
     ) -> Result<Self> {
         let modules: BTreeSet<String> = targets.modules.into_iter().collect();
+        check_saved_modules(model, &config)?;
         if modules.is_empty() && config.modules_to_save.is_none() {
             let asked = serde_json::to_string(&config.target_modules).unwrap_or_default();
             return Err(unknown(model, vec![asked]));
         }
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(STREAM);
+        let scalings = config.scalings()?;
+        let own_head = ["lm_head", "model.embed_tokens"];
+        let own_head = modules.contains("lm_head")
+            || own_head.iter().any(|name| targets::is_saved(&config, name));
+        let was_tied = model.config().tie_word_embeddings;
+        if own_head {
+            model.untie();
+        }
         for (name, linear) in model.linears_mut() {
-            linear.adapter = match modules.contains(&name) {
-                true => Some(fresh(&name, linear, &config, &mut rng)?),
-                false => None,
-            };
+            if modules.contains(&name) {
+                linear.adapter = Some(start.adapter(linear, &config, scalings.of(&name)));
+            }
         }
         let mut names = Names {
             path: Vec::new(),
@@ -123,35 +128,22 @@ impl Adapter {
         };
         model.visit(&mut names);
         let keys = names.keys;
-        let mut adapter = Self {
+        let mut keep = Keep {
+            path: Vec::new(),
+            keys: &keys,
+            originals: HashMap::new(),
+        };
+        model.visit(&mut keep);
+        let originals = keep.originals;
+        let adapter = Self {
             config,
             modules,
             keys,
-            originals: HashMap::new(),
+            originals,
+            was_tied,
         };
-        adapter.check_saved_modules()?;
-        let mut keep = Keep {
-            path: Vec::new(),
-            adapter: &mut adapter,
-        };
-        model.visit(&mut keep);
         adapter.unfreeze(model);
         Ok(adapter)
-    }
-
-    /// Every entry of `modules_to_save` must name something.
-    fn check_saved_modules(&self) -> Result<()> {
-        for entry in self.config.modules_to_save.iter().flatten() {
-            let names = |key: &&String| module_of(key).ends_with(entry.as_str());
-            if !self.keys.keys().any(|key| names(&key)) {
-                return Err(Error::config(
-                    "modules_to_save",
-                    "modules of the model",
-                    entry,
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// The configuration.
@@ -177,20 +169,27 @@ impl Adapter {
     /// Writes `adapter_config.json` and `adapter_model.safetensors` in PEFT's format, f32.
     ///
     /// # Errors
-    /// When the directory or a file cannot be written.
+    /// When the model is not the one with the adapter, or the directory or a file cannot be written.
     pub fn save(&self, model: &LlamaForCausalLM, dir: impl AsRef<Path>) -> Result<()> {
         let dir = dir.as_ref();
+        let mut collect = Collect {
+            path: Vec::new(),
+            keys: &self.keys,
+            tensors: Ok(Vec::new()),
+        };
+        model.visit(&mut collect);
+        let tensors = collect.tensors?;
+        if tensors.len() != self.keys.len() {
+            return Err(Error::OtherModel {
+                expected: self.keys.len(),
+                got: tensors.len(),
+            });
+        }
         std::fs::create_dir_all(dir).map_err(|source| Error::Io {
             path: dir.to_owned(),
             source,
         })?;
-        let mut collect = Collect {
-            path: Vec::new(),
-            keys: &self.keys,
-            tensors: Vec::new(),
-        };
-        model.visit(&mut collect);
-        write_tensors(dir.join(FILE), &collect.tensors)?;
+        write_tensors(dir.join(FILE), &tensors)?;
         self.config.save(dir)
     }
 
@@ -213,6 +212,9 @@ impl Adapter {
             originals: &self.originals,
         };
         take(model, |model| model.map(restore).no_grad());
+        if self.was_tied {
+            model.tie();
+        }
     }
 
     /// Compares the file with what the model needs, then takes its values over.
@@ -228,7 +230,9 @@ impl Adapter {
         let known: BTreeSet<&str> = self.keys.values().map(String::as_str).collect();
         for (name, entry) in file.iter() {
             // PEFT adds a copy of a frozen head or embedding that has an adapter.
-            if !known.contains(name) && !name.ends_with(".base_layer.weight") {
+            let copy =
+                ["lm_head", "embed_tokens"].map(|module| format!("{module}.base_layer.weight"));
+            if !known.contains(name) && !copy.iter().any(|copy| name.ends_with(copy)) {
                 let (name, got) = (name.to_owned(), entry.shape.to_vec());
                 problems.push(TensorProblem::Unexpected { name, got });
             }
@@ -239,13 +243,138 @@ impl Adapter {
                 problems,
             });
         }
-        let read = &mut Read {
+        let mut read = Read {
             path: Vec::new(),
             keys: &self.keys,
             file,
+            not_finite: None,
         };
-        take(model, |model| model.map(read).no_grad());
-        Ok(())
+        take(model, |model| model.map(&mut read).no_grad());
+        match read.not_finite {
+            None => Ok(()),
+            Some((tensor, count)) => Err(llm_core::Error::NonFinite {
+                path: file.path().to_owned(),
+                tensor,
+                count,
+            }
+            .into()),
+        }
+    }
+}
+
+impl Start {
+    /// An adapter for one layer, as PEFT's `init_lora_weights` says.
+    fn adapter(
+        &mut self,
+        linear: &Linear,
+        config: &LoraConfig,
+        (r, scaling): (usize, f64),
+    ) -> LoraAdapter {
+        let [d_in, d_out] = linear.dims();
+        let device = linear.weight.lazy_device();
+        let [lora_a, lora_b] = match self {
+            Self::Lazy => {
+                [[r, d_in], [d_out, r]].map(|shape| Initializer::Zeros.init(shape, &device))
+            }
+            Self::Fresh(rng) => fresh([d_in, d_out], r, &config.init_lora_weights, rng, &device),
+        };
+        let mut adapter = LoraAdapter {
+            lora_a,
+            lora_b,
+            magnitude: None,
+            scaling,
+            dropout: config.lora_dropout,
+        };
+        if config.use_dora {
+            adapter.magnitude = Some(match self {
+                Self::Lazy => Initializer::Zeros.init([d_out], &device),
+                Self::Fresh(_) => Param::from_tensor(adapter.weight_norm(linear.weight.val())),
+            });
+        }
+        adapter
+    }
+}
+
+/// Random A and, but for `init_lora_weights: false`, zero B.
+fn fresh(
+    [d_in, d_out]: [usize; 2],
+    r: usize,
+    init: &InitLoraWeights,
+    rng: &mut ChaCha8Rng,
+    device: &Device,
+) -> [Param<Tensor<2>>; 2] {
+    let uniform =
+        |rng: &mut ChaCha8Rng, bound: f64| ((rng.random::<f64>() * 2.0 - 1.0) * bound) as f32;
+    let a: Vec<f32> = match init {
+        InitLoraWeights::Flag(_) => (0..r * d_in)
+            .map(|_| uniform(rng, (d_in as f64).powf(-0.5)))
+            .collect(),
+        InitLoraWeights::Named(_) => (0..r * d_in)
+            .map(|_| llm_core::normal(rng) / r as f32)
+            .collect(),
+    };
+    let b: Vec<f32> = match init {
+        InitLoraWeights::Flag(false) => (0..d_out * r)
+            .map(|_| uniform(rng, (r as f64).powf(-0.5)))
+            .collect(),
+        _ => vec![0.0; d_out * r],
+    };
+    let matrix = |values, shape: [usize; 2]| {
+        let data = TensorData::new(values, shape);
+        Param::from_tensor(Tensor::from_data(data, (device, DType::F32)))
+    };
+    [matrix(a, [r, d_in]), matrix(b, [d_out, r])]
+}
+
+/// The modules that the configuration chooses; a tied head counts, as it can be given weights.
+fn targets(model: &mut LlamaForCausalLM, config: &LoraConfig) -> Result<Targets> {
+    config.validate()?;
+    let mut linears = Vec::new();
+    for (name, linear) in model.linears_mut() {
+        if linear.adapter.is_some() {
+            return Err(Error::AlreadyAttached);
+        }
+        linears.push(name);
+    }
+    if model.lm_head.is_none() {
+        linears.push("lm_head".to_owned());
+    }
+    targets::resolve(config, &linears)
+}
+
+/// Every entry of `modules_to_save` must name something.
+fn check_saved_modules(model: &LlamaForCausalLM, config: &LoraConfig) -> Result<()> {
+    let Some(entries) = &config.modules_to_save else {
+        return Ok(());
+    };
+    let mut all = Names {
+        path: Vec::new(),
+        config: &LoraConfig {
+            modules_to_save: Some(vec![String::new()]),
+            ..LoraConfig::default()
+        },
+        modules: &BTreeSet::new(),
+        keys: BTreeMap::new(),
+    };
+    model.visit(&mut all);
+    let modules: Vec<&str> = all
+        .keys
+        .keys()
+        .map(|name| module_of(name))
+        .chain(["lm_head"])
+        .collect();
+    let unknown = |entry: &&String| {
+        !modules
+            .iter()
+            .any(|module| module.ends_with(entry.as_str()))
+    };
+    match entries.iter().find(unknown) {
+        Some(entry) => Err(Error::config(
+            "modules_to_save",
+            "modules of the model",
+            entry,
+        )),
+        None => Ok(()),
     }
 }
 
@@ -263,236 +392,4 @@ fn unknown(model: &mut LlamaForCausalLM, unknown: Vec<String>) -> Error {
 /// Replaces a model by what `f` makes of it. Cloning a model clones handles, not tensors.
 fn take(model: &mut LlamaForCausalLM, f: impl FnOnce(LlamaForCausalLM) -> LlamaForCausalLM) {
     *model = f(model.clone());
-}
-
-/// A fresh adapter for one layer, as PEFT's `init_lora_weights` says.
-fn fresh(
-    name: &str,
-    linear: &llm_core::Linear,
-    config: &LoraConfig,
-    rng: &mut ChaCha8Rng,
-) -> Result<LoraAdapter> {
-    let [d_in, d_out] = linear.dims();
-    let device = linear.weight.lazy_device();
-    let (r, scaling) = config.scaling(name)?;
-    let uniform =
-        |rng: &mut ChaCha8Rng, bound: f64| ((rng.random::<f64>() * 2.0 - 1.0) * bound) as f32;
-    let flag = &config.init_lora_weights;
-    let a: Vec<f32> = match flag {
-        InitLoraWeights::Flag(_) => (0..r * d_in)
-            .map(|_| uniform(rng, (d_in as f64).powf(-0.5)))
-            .collect(),
-        InitLoraWeights::Named(_) => (0..r * d_in)
-            .map(|_| llm_core::normal(rng) / r as f32)
-            .collect(),
-    };
-    let b: Vec<f32> = match flag {
-        InitLoraWeights::Flag(false) => (0..d_out * r)
-            .map(|_| uniform(rng, (r as f64).powf(-0.5)))
-            .collect(),
-        _ => vec![0.0; d_out * r],
-    };
-    let mut adapter = LoraAdapter {
-        lora_a: matrix(a, [r, d_in], &device),
-        lora_b: matrix(b, [d_out, r], &device),
-        magnitude: None,
-        scaling,
-        dropout: config.lora_dropout,
-    };
-    if config.use_dora {
-        let norm = adapter.weight_norm(linear.weight.val());
-        adapter.magnitude = Some(Param::from_tensor(norm));
-    }
-    Ok(adapter)
-}
-
-fn matrix(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Param<Tensor<2>> {
-    let data = TensorData::new(values, shape);
-    Param::from_tensor(Tensor::from_data(data, (device, DType::F32)))
-}
-
-/// `model.layers.0.self_attn.q_proj` of `model.layers.0.self_attn.q_proj.weight` and of
-/// `model.layers.0.self_attn.q_proj.adapter.lora_a`.
-fn module_of(parameter: &str) -> &str {
-    let module = parameter
-        .rsplit_once('.')
-        .map_or(parameter, |(module, _)| module);
-    module.strip_suffix(".adapter").unwrap_or(module)
-}
-
-/// PEFT's key of a parameter, or `None` for one that is neither trained nor saved.
-fn key(parameter: &str, config: &LoraConfig, modules: &BTreeSet<String>) -> Option<String> {
-    let module = module_of(parameter);
-    let adapted = modules.contains(module);
-    let key = match parameter.rsplit('.').next()? {
-        "lora_a" => format!("{module}.lora_A.weight"),
-        "lora_b" => format!("{module}.lora_B.weight"),
-        "magnitude" => format!("{module}.lora_magnitude_vector"),
-        _ if targets::is_saved(config, module) => parameter.to_owned(),
-        "bias" if adapted && config.bias != Bias::None => format!("{module}.base_layer.bias"),
-        "bias" if config.bias == Bias::All => parameter.to_owned(),
-        _ => return None,
-    };
-    Some(format!("base_model.model.{key}"))
-}
-
-/// Implements the bookkeeping of the path that all visitors and mappers here need.
-macro_rules! track_path {
-    () => {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-    };
-}
-
-/// Finds the parameters that belong to the adapter.
-struct Names<'a> {
-    path: Vec<String>,
-    config: &'a LoraConfig,
-    modules: &'a BTreeSet<String>,
-    keys: BTreeMap<String, String>,
-}
-
-impl ModuleVisitor for Names<'_> {
-    track_path!();
-
-    fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
-        let name = self.path.join(".");
-        if let Some(key) = key(&name, self.config, self.modules) {
-            self.keys.insert(name, key);
-        }
-    }
-}
-
-/// Remembers those of the base's parameters that will be trained.
-struct Keep<'a> {
-    path: Vec<String>,
-    adapter: &'a mut Adapter,
-}
-
-impl ModuleVisitor for Keep<'_> {
-    track_path!();
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.path.join(".");
-        if self.adapter.keys.contains_key(&name) && !name.contains(".adapter.") {
-            let flat = param.val().detach().reshape([-1]);
-            self.adapter.originals.insert(name, flat);
-        }
-    }
-}
-
-/// Gives back what [`Keep`] remembered.
-struct Restore<'a> {
-    path: Vec<String>,
-    originals: &'a HashMap<String, Tensor<1>>,
-}
-
-impl ModuleMapper for Restore<'_> {
-    track_path!();
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.originals.get(&self.path.join(".")) {
-            Some(original) => {
-                let (shape, id) = (param.lazy_shape(), param.id);
-                param.transform_for_load(original.clone().reshape(shape), id)
-            }
-            None => param,
-        }
-    }
-}
-
-/// Lets the adapter's parameters, and no other, require gradients.
-struct Activate<'a> {
-    path: Vec<String>,
-    keys: &'a BTreeMap<String, String>,
-}
-
-impl ModuleMapper for Activate<'_> {
-    track_path!();
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let trained = self.keys.contains_key(&self.path.join("."));
-        param.set_require_grad(trained)
-    }
-}
-
-/// Collects what is saved.
-struct Collect<'a> {
-    path: Vec<String>,
-    keys: &'a BTreeMap<String, String>,
-    tensors: Vec<LazyTensor>,
-}
-
-impl ModuleVisitor for Collect<'_> {
-    track_path!();
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(key) = self.keys.get(&self.path.join(".")) {
-            self.tensors
-                .push(LazyTensor::new(key, param.val(), DType::F32));
-        }
-    }
-}
-
-/// Compares a file with the adapter's parameters.
-struct Check<'a> {
-    path: Vec<String>,
-    keys: &'a BTreeMap<String, String>,
-    file: &'a SafetensorsFile,
-    problems: Vec<TensorProblem>,
-}
-
-impl ModuleVisitor for Check<'_> {
-    track_path!();
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(name) = self.keys.get(&self.path.join(".")).cloned() else {
-            return;
-        };
-        let expected = param.lazy_shape().to_vec();
-        self.problems.extend(match self.file.get(&name) {
-            None => Some(TensorProblem::Missing { name, expected }),
-            Some(entry) if entry.shape != expected => {
-                let got = entry.shape.to_vec();
-                Some(TensorProblem::Misshapen {
-                    name,
-                    expected,
-                    got,
-                })
-            }
-            Some(entry) if !entry.is_float() => {
-                let got = format!("{:?}", entry.dtype);
-                Some(TensorProblem::WrongDtype { name, got })
-            }
-            Some(_) => None,
-        });
-    }
-}
-
-/// Takes a file's values over.
-struct Read<'a> {
-    path: Vec<String>,
-    keys: &'a BTreeMap<String, String>,
-    file: &'a SafetensorsFile,
-}
-
-impl ModuleMapper for Read<'_> {
-    track_path!();
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let key = self.keys.get(&self.path.join("."));
-        match key.and_then(|key| self.file.get(key)) {
-            Some(entry) => {
-                let (device, dtype) = (param.lazy_device(), param.val().dtype());
-                let (data, _) = entry.to_data(dtype);
-                param.transform_for_load(Tensor::from_data(data, (&device, dtype)), ParamId::new())
-            }
-            None => param,
-        }
-    }
 }

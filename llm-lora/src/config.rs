@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use fancy_regex::Regex;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::{Error, Result};
+use crate::{Error, Result, targets};
 
 /// The file beside the adapter's weights.
 pub(crate) const FILE: &str = "adapter_config.json";
@@ -154,6 +155,9 @@ impl Default for LoraConfig {
     }
 }
 
+/// Far above any rank that makes sense, small enough that a damaged file cannot ask for all memory.
+const MAX_RANK: usize = 1 << 14;
+
 /// PEFT's fields that change the computation in ways that this crate does not compute; they may
 /// only stand there unset.
 const UNSUPPORTED: [&str; 20] = [
@@ -218,10 +222,14 @@ impl LoraConfig {
         if self.peft_type != "LORA" {
             return Err(Error::config("peft_type", "LORA", &self.peft_type));
         }
-        let zero_rank = self.rank_pattern.iter().find(|(_, rank)| **rank == 0);
-        if self.r == 0 || zero_rank.is_some() {
-            let field = zero_rank.map_or("r".to_owned(), |(key, _)| format!("rank_pattern.{key}"));
-            return Err(Error::config(&field, "1 or more", 0));
+        let ranks = self
+            .rank_pattern
+            .iter()
+            .map(|(key, rank)| (format!("rank_pattern.{key}"), *rank));
+        for (field, rank) in ranks.chain([("r".to_owned(), self.r)]) {
+            if !(1..=MAX_RANK).contains(&rank) {
+                return Err(Error::config(&field, format!("1 to {MAX_RANK}"), rank));
+            }
         }
         let alphas = self.alpha_pattern.values().chain([&self.lora_alpha]);
         if let Some(alpha) = alphas.copied().find(|alpha| !alpha.is_finite()) {
@@ -274,7 +282,11 @@ impl LoraConfig {
                 "layers",
             ));
         }
-        if self.layers_pattern.is_some() && !layers {
+        let patterns = self
+            .layers_pattern
+            .as_ref()
+            .map_or(&[][..], OneOrMany::as_slice);
+        if patterns.iter().any(|pattern| !pattern.is_empty()) && !layers {
             return Err(Error::config(
                 "layers_pattern",
                 "nothing unless layers_to_transform is given",
@@ -289,29 +301,50 @@ impl LoraConfig {
     /// # Errors
     /// When a pattern is not a regular expression.
     pub fn scaling(&self, module: &str) -> Result<(usize, f64)> {
-        let rank = pattern("rank_pattern", &self.rank_pattern, module)?.unwrap_or(self.r);
-        let alpha =
-            pattern("alpha_pattern", &self.alpha_pattern, module)?.unwrap_or(self.lora_alpha);
-        let divisor = match self.use_rslora {
-            true => (rank as f64).sqrt(),
-            false => rank as f64,
-        };
-        Ok((rank, alpha / divisor))
+        Ok(self.scalings()?.of(module))
+    }
+
+    /// [`scaling`](Self::scaling) with the patterns compiled once.
+    pub(crate) fn scalings(&self) -> Result<Scalings<'_>> {
+        Ok(Scalings {
+            config: self,
+            ranks: compile("rank_pattern", &self.rank_pattern)?,
+            alphas: compile("alpha_pattern", &self.alpha_pattern)?,
+        })
     }
 }
 
-/// The value of the first pattern that matches a module's name from a dot to its end.
-fn pattern<T: Copy>(
-    field: &str,
-    patterns: &IndexMap<String, T>,
-    module: &str,
-) -> Result<Option<T>> {
-    for (pattern, value) in patterns {
-        if crate::targets::matches(field, &format!(r"^(?:(.*\.)?({pattern})$)"), module)? {
-            return Ok(Some(*value));
+/// The ranks and alphas of modules by name.
+pub(crate) struct Scalings<'a> {
+    config: &'a LoraConfig,
+    ranks: Vec<(Regex, usize)>,
+    alphas: Vec<(Regex, f64)>,
+}
+
+impl Scalings<'_> {
+    /// Rank and scale of a module by its full name: the first pattern that matches decides.
+    pub(crate) fn of(&self, module: &str) -> (usize, f64) {
+        fn first<T: Copy>(patterns: &[(Regex, T)], module: &str) -> Option<T> {
+            let matches = |(regex, _): &&(Regex, T)| regex.is_match(module).unwrap_or(false);
+            patterns.iter().find(matches).map(|(_, value)| *value)
         }
+        let rank = first(&self.ranks, module).unwrap_or(self.config.r);
+        let alpha = first(&self.alphas, module).unwrap_or(self.config.lora_alpha);
+        let divisor = match self.config.use_rslora {
+            true => (rank as f64).sqrt(),
+            false => rank as f64,
+        };
+        (rank, alpha / divisor)
     }
-    Ok(None)
+}
+
+/// Patterns that match a module's name from a dot to its end.
+fn compile<T: Copy>(field: &str, patterns: &IndexMap<String, T>) -> Result<Vec<(Regex, T)>> {
+    let compile = |(pattern, value): (&String, &T)| {
+        let regex = targets::compile(field, &format!(r"^(?:(.*\.)?({pattern})$)"))?;
+        Ok((regex, *value))
+    };
+    patterns.iter().map(compile).collect()
 }
 
 /// Whether a field says anything: PEFT writes unset ones as null, false or empty.

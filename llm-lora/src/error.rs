@@ -53,6 +53,27 @@ pub enum Error {
         /// All problems.
         problems: Vec<TensorProblem>,
     },
+    /// The model has an adapter already.
+    #[error("the model has an adapter already; merge or detach it first")]
+    AlreadyAttached,
+    /// An adapter is to be saved from a model that it is not attached to.
+    #[error("the model holds {got} of the adapter's {expected} tensors: it is another model")]
+    OtherModel {
+        /// Tensors of the adapter.
+        expected: usize,
+        /// Of these, those that the model holds.
+        got: usize,
+    },
+    /// A training sample that does not fit the model.
+    #[error("{set} sample {index}: {reason}")]
+    Sample {
+        /// `training`, `validation` or `evaluation`.
+        set: &'static str,
+        /// The sample, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// There is nothing to learn from.
     #[error("no token is supervised: {0}")]
     NothingSupervised(String),

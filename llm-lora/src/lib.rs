@@ -19,7 +19,7 @@
 //! let samples = encoder.encode_all(&load_alpaca("alpaca.json", &Default::default())?.records)?.samples;
 //!
 //! let adapter = Adapter::attach(&mut model, LoraConfig::default(), 42)?;
-//! let model = train(model, &samples, &[], &TrainConfig::default(), |event| {
+//! train(&mut model, &samples, &[], &TrainConfig::default(), |event| {
 //!     if let Event::Step(step) = event {
 //!         println!("step {} loss {:.4}", step.step, step.loss);
 //!     }

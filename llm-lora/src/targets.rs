@@ -2,7 +2,7 @@
 
 use fancy_regex::Regex;
 
-use crate::{Error, LoraConfig, Modules, Result};
+use crate::{Error, LoraConfig, Modules, OneOrMany, Result};
 
 /// PEFT's targets for every model type of the family.
 const DEFAULT: [&str; 2] = ["q_proj", "v_proj"];
@@ -19,16 +19,23 @@ pub(crate) struct Targets {
 pub(crate) fn resolve(config: &LoraConfig, linears: &[String]) -> Result<Targets> {
     let default = || Modules::List(DEFAULT.map(str::to_owned).to_vec());
     let targets = config.target_modules.clone().unwrap_or_else(default);
+    let chosen = Choice::new("target_modules", &targets)?;
+    let excluded = match &config.exclude_modules {
+        Some(exclude) => Some(Choice::new("exclude_modules", exclude)?),
+        None => None,
+    };
+    let layers = Layers::new(config)?;
     let mut modules = Vec::new();
     for name in linears {
-        let excluded = match &config.exclude_modules {
-            Some(exclude) => is_chosen("exclude_modules", exclude, name)?,
+        let is_excluded = match &excluded {
+            Some(excluded) => excluded.matches(name)?,
             None => false,
         };
-        if !excluded
+        let in_full = matches!(&targets, Modules::List(entries) if entries.contains(name));
+        if !is_excluded
             && !is_saved(config, name)
-            && is_chosen("target_modules", &targets, name)?
-            && in_layers(config, &targets, name)?
+            && chosen.matches(name)?
+            && (in_full || layers.contain(name)?)
         {
             modules.push(name.clone());
         }
@@ -43,54 +50,86 @@ pub(crate) fn resolve(config: &LoraConfig, linears: &[String]) -> Result<Targets
     Ok(Targets { modules, unmatched })
 }
 
-fn is_chosen(field: &str, modules: &Modules, name: &str) -> Result<bool> {
-    match modules {
-        Modules::AllLinear => Ok(name != "lm_head"),
-        Modules::List(entries) => Ok(entries.iter().any(|entry| ends_with(name, entry))),
-        Modules::Regex(regex) => matches(field, &format!("^(?:{regex})$"), name),
-    }
-}
-
 /// Whether `modules_to_save` names a module, by the bare end of its name as PEFT compares.
 pub(crate) fn is_saved(config: &LoraConfig, name: &str) -> bool {
     let saved = config.modules_to_save.as_deref().unwrap_or_default();
     saved.iter().any(|entry| name.ends_with(entry.as_str()))
 }
 
-/// `layers_to_transform`, which does not bear on modules that the list names in full.
-fn in_layers(config: &LoraConfig, targets: &Modules, name: &str) -> Result<bool> {
-    let layers = config
-        .layers_to_transform
-        .as_ref()
-        .map_or(&[][..], |layers| layers.as_slice());
-    let in_full =
-        matches!(targets, Modules::List(entries) if entries.iter().any(|entry| entry == name));
-    if layers.is_empty() || in_full {
-        return Ok(true);
+/// A choice of modules, its regular expression compiled.
+enum Choice<'a> {
+    AllLinear,
+    List(&'a [String]),
+    Regex(&'a str, Regex),
+}
+
+impl<'a> Choice<'a> {
+    fn new(field: &'a str, modules: &'a Modules) -> Result<Self> {
+        Ok(match modules {
+            Modules::AllLinear => Self::AllLinear,
+            Modules::List(entries) => Self::List(entries),
+            Modules::Regex(regex) => Self::Regex(field, compile(field, &format!("^(?:{regex})$"))?),
+        })
     }
-    let patterns = config
-        .layers_pattern
-        .as_ref()
-        .map_or(&[][..], |patterns| patterns.as_slice());
-    let patterns = patterns.iter().filter(|pattern| !pattern.is_empty());
-    let named: Vec<_> = patterns
-        .map(|pattern| format!(r"^(?:.*?\.)?{pattern}\.(\d+)\."))
-        .collect();
-    let regexes = match named.is_empty() {
-        true => vec![r"^.*?\.[^.]*\.(\d+)\.".to_owned()],
-        false => named,
-    };
-    for regex in regexes {
-        let captures = compile("layers_pattern", &regex)?
-            .captures(name)
-            .ok()
-            .flatten();
-        let index = captures.and_then(|captures| captures.get(1)?.as_str().parse::<usize>().ok());
-        if let Some(index) = index {
-            return Ok(layers.contains(&index));
+
+    fn matches(&self, name: &str) -> Result<bool> {
+        match self {
+            Self::AllLinear => Ok(name != "lm_head"),
+            Self::List(entries) => Ok(entries.iter().any(|entry| ends_with(name, entry))),
+            Self::Regex(field, regex) => {
+                regex.is_match(name).map_err(|error| endless(field, error))
+            }
         }
     }
-    Ok(false)
+}
+
+/// `layers_to_transform` with `layers_pattern`.
+struct Layers<'a> {
+    /// Empty for all.
+    indices: &'a [usize],
+    /// Each captures a layer's index.
+    patterns: Vec<Regex>,
+}
+
+impl<'a> Layers<'a> {
+    fn new(config: &'a LoraConfig) -> Result<Self> {
+        let indices = config
+            .layers_to_transform
+            .as_ref()
+            .map_or(&[][..], OneOrMany::as_slice);
+        let names = config
+            .layers_pattern
+            .as_ref()
+            .map_or(&[][..], OneOrMany::as_slice);
+        let names = names.iter().filter(|name| !name.is_empty());
+        let mut patterns: Vec<String> = names
+            .map(|name| format!(r"^(?:.*?\.)?{name}\.(\d+)\."))
+            .collect();
+        if patterns.is_empty() {
+            patterns.push(r"^.*?\.[^.]*\.(\d+)\.".to_owned());
+        }
+        let compile = |pattern: &String| compile("layers_pattern", pattern);
+        Ok(Self {
+            indices,
+            patterns: patterns.iter().map(compile).collect::<Result<_>>()?,
+        })
+    }
+
+    fn contain(&self, name: &str) -> Result<bool> {
+        if self.indices.is_empty() {
+            return Ok(true);
+        }
+        for pattern in &self.patterns {
+            let captures = pattern
+                .captures(name)
+                .map_err(|error| endless("layers_pattern", error))?;
+            let index = captures.and_then(|captures| captures.get(1)?.as_str().parse().ok());
+            if let Some(index) = index {
+                return Ok(self.indices.contains(&index));
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// Whether a name is `entry` or ends with it at a dot.
@@ -99,20 +138,18 @@ fn ends_with(name: &str, entry: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// Whether a regular expression of a configuration field matches somewhere in `name`.
-pub(crate) fn matches(field: &str, regex: &str, name: &str) -> Result<bool> {
-    let found = compile(field, regex)?.is_match(name);
-    found.map_err(|error| Error::config(field, "a regular expression that ends", error))
+/// Compiles a regular expression of a configuration field.
+pub(crate) fn compile(field: &str, regex: &str) -> Result<Regex> {
+    Regex::new(regex).map_err(|error| Error::config(field, "a regular expression", error))
 }
 
-fn compile(field: &str, regex: &str) -> Result<Regex> {
-    Regex::new(regex).map_err(|error| Error::config(field, "a regular expression", error))
+fn endless(field: &str, error: fancy_regex::Error) -> Error {
+    Error::config(field, "a regular expression that ends", error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OneOrMany;
 
     fn linears() -> Vec<String> {
         let layer = |i| {

@@ -7,7 +7,7 @@ use std::env;
 use std::process::Command;
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, DeviceKind};
 use llm_core::{Error, GenerationConfig, LlamaForCausalLM, open_device};
 use llm_lora::{Adapter, Step};
 
@@ -65,6 +65,10 @@ fn wgpu_trains_and_decodes_as_the_cpu_does() {
     let cpu = open_device("cpu").unwrap();
     assert!(format!("{wgpu:?}").contains("Wgpu"), "{wgpu:?}");
     assert_ne!(wgpu, cpu);
+    if wgpu == Device::wgpu(DeviceKind::Cpu) {
+        let best = open_device("auto").unwrap();
+        assert_eq!(best, cpu, "a software driver is not the best");
+    }
     let (_, on_cpu) = steps(full(&cpu));
     let (_, on_wgpu) = steps(full(&wgpu));
     compare(&on_wgpu, &on_cpu, "full");

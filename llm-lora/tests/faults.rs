@@ -135,7 +135,7 @@ fn train_on(samples: &[Sample], config: &TrainConfig) -> Error {
     let mut model = load(&own("base"));
     Adapter::attach(&mut model, Default::default(), 1).unwrap();
     let mut events = 0;
-    let result = train(model, samples, &[], config, |_| {
+    let result = train(&mut model, samples, &[], config, |_| {
         events += 1;
         ControlFlow::Continue(())
     });
@@ -213,7 +213,7 @@ fn settings_out_of_range_are_refused_by_name() {
 #[test]
 fn a_frozen_model_is_not_trained() {
     let result = train(
-        load(&own("base")),
+        &mut load(&own("base")),
         &[sample(vec![1, 1])],
         &[],
         &TrainConfig::default(),
@@ -233,7 +233,7 @@ fn a_loss_that_is_not_finite_names_its_step() {
         max_steps: Some(9),
         ..Default::default()
     };
-    let result = train(model, &[sample(vec![1, 2, 3])], &[], &config, |_| {
+    let result = train(&mut model, &[sample(vec![1, 2, 3])], &[], &config, |_| {
         ControlFlow::Continue(())
     });
     assert!(
@@ -241,4 +241,95 @@ fn a_loss_that_is_not_finite_names_its_step() {
         "{:?}",
         result.err()
     );
+}
+
+#[test]
+fn samples_that_do_not_fit_the_model_are_refused() {
+    let config = TrainConfig::default();
+    let good = sample(vec![1, 1]);
+    let bad = [
+        Sample {
+            input_ids: vec![1, 500],
+            labels: vec![1, 1],
+        },
+        Sample {
+            input_ids: vec![1, 1],
+            labels: vec![1, (1 << 32) + 3],
+        },
+        Sample {
+            input_ids: vec![1, 1],
+            labels: vec![1, 1, 1],
+        },
+        Sample {
+            input_ids: vec![],
+            labels: vec![],
+        },
+    ];
+    for bad in bad {
+        let error = train_on(&[good.clone(), bad], &config);
+        assert!(matches!(error, Error::Sample { index: 1, .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_failed_or_second_attachment_leaves_the_model_as_it_was() {
+    let mut model = load(&own("base_tied"));
+    let heads = LoraConfig {
+        modules_to_save: Some(vec!["lm_head".to_owned(), "heads".to_owned()]),
+        ..Default::default()
+    };
+    Adapter::attach(&mut model, heads, 1).unwrap_err();
+    assert!(
+        model.lm_head.is_none() && model.linears_mut().iter().all(|(_, l)| l.adapter.is_none())
+    );
+    let head = LoraConfig {
+        modules_to_save: Some(vec!["lm_head".to_owned()]),
+        ..Default::default()
+    };
+    let adapter = Adapter::attach(&mut model, head, 1).unwrap();
+    assert!(model.lm_head.is_some());
+    let second = Adapter::attach(&mut model, LoraConfig::default(), 1);
+    assert!(matches!(second, Err(Error::AlreadyAttached)));
+    let dir = tempfile::tempdir().unwrap();
+    let other = adapter.save(&load(&own("base_tied")), dir.path());
+    assert!(matches!(other, Err(Error::OtherModel { .. })));
+    let saved = llm_core::save_model(&model, dir.path(), None, &Default::default());
+    assert!(matches!(
+        saved,
+        Err(llm_core::Error::AdapterAttached { .. })
+    ));
+    adapter.detach(&mut model);
+    assert!(model.lm_head.is_none() && model.config().tie_word_embeddings);
+}
+
+#[test]
+fn a_tied_head_is_reached_by_name_and_by_regex() {
+    for targets in [json!(["lm_head"]), json!(".*(q_proj|lm_head)")] {
+        let mut model = load(&own("base_tied"));
+        let config = LoraConfig {
+            target_modules: serde_json::from_value(targets).unwrap(),
+            ..Default::default()
+        };
+        let adapter = Adapter::attach(&mut model, config, 1).unwrap();
+        assert!(adapter.modules().any(|name| name == "lm_head"));
+    }
+}
+
+#[test]
+fn a_damaged_adapter_is_refused_before_it_costs_memory() {
+    let error = load_changed(|config| config["r"] = json!(usize::MAX / 2));
+    assert!(error.contains("`r`"), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    let from = own("all_linear/adapter_final");
+    fs::copy(
+        from.join("adapter_config.json"),
+        dir.path().join("adapter_config.json"),
+    )
+    .unwrap();
+    let mut bytes = fs::read(from.join("adapter_model.safetensors")).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(dir.path().join("adapter_model.safetensors"), bytes).unwrap();
+    let error = Adapter::load(&mut load(&own("base")), dir.path()).unwrap_err();
+    assert!(error.to_string().contains("NaN or infinite"), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
+use burn::tensor::{Bytes, DType, Device, Element, Tensor, TensorData};
 use half::{bf16, f16};
 use safetensors::tensor::Dtype;
 
@@ -38,6 +38,7 @@ impl Checkpoint {
     /// with `strict` when a value is not finite.
     pub fn load(&self, device: &Device, options: &LoadOptions) -> Result<Loaded> {
         let dtype = options.dtype.unwrap_or_else(|| default_dtype(device));
+        on_disk(dtype)?;
         if !device.supports_dtype(dtype) {
             let reason = format!("does not compute in {dtype:?}");
             return Err(Error::Device {
@@ -81,22 +82,8 @@ impl Checkpoint {
         model.visit(&mut expected);
         let mut problems = Vec::new();
         for (name, expected) in expected.shapes {
-            match entries.remove(name.as_str()) {
-                None => problems.push(TensorProblem::Missing { name, expected }),
-                Some(entry) if entry.shape != expected => {
-                    let got = entry.shape.to_vec();
-                    problems.push(TensorProblem::Misshapen {
-                        name,
-                        expected,
-                        got,
-                    });
-                }
-                Some(entry) if !entry.is_float() => {
-                    let got = format!("{:?}", entry.dtype);
-                    problems.push(TensorProblem::WrongDtype { name, got });
-                }
-                Some(_) => {}
-            }
+            let entry = entries.remove(name.as_str());
+            problems.extend(TensorProblem::find(&name, &expected, entry));
         }
         let mut unexpected: Vec<_> = entries.into_iter().collect();
         unexpected.sort_by_key(|(name, _)| *name);
@@ -178,8 +165,8 @@ impl TensorEntry<'_> {
         matches!(self.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
     }
 
-    /// The tensor as F32, F16 or BF16, and how many of its values are not finite. The entry must be
-    /// a [float](Self::is_float).
+    /// The tensor as F32, F16 or BF16 (what is none of them comes as F32), and how many of the new
+    /// values are not finite. The entry must be a [float](Self::is_float).
     pub fn to_data(&self, dtype: DType) -> (TensorData, usize) {
         match self.dtype {
             Dtype::F32 => self.cast(dtype, f32::from_le_bytes),
@@ -193,26 +180,43 @@ impl TensorEntry<'_> {
         dtype: DType,
         read: impl Fn([u8; N]) -> f32,
     ) -> (TensorData, usize) {
-        let mut not_finite = 0;
-        let values = self.bytes.as_chunks::<N>().0.iter().map(|bytes| {
-            let value = read(*bytes);
-            not_finite += usize::from(!value.is_finite());
-            value
-        });
-        let (bytes, dtype) = match dtype {
-            DType::F16 => (
-                Bytes::from_elems::<f16>(values.map(f16::from_f32).collect()),
-                dtype,
-            ),
-            DType::BF16 => (
-                Bytes::from_elems::<bf16>(values.map(bf16::from_f32).collect()),
-                dtype,
-            ),
-            _ => (Bytes::from_elems::<f32>(values.collect()), DType::F32),
-        };
+        let values = self
+            .bytes
+            .as_chunks::<N>()
+            .0
+            .iter()
+            .map(|bytes| read(*bytes));
+        match dtype {
+            DType::F16 => self.collect(values.map(f16::from_f32), dtype, |x| x.is_finite()),
+            DType::BF16 => self.collect(values.map(bf16::from_f32), dtype, |x| x.is_finite()),
+            _ => self.collect(values, DType::F32, |x| x.is_finite()),
+        }
+    }
+
+    fn collect<E: Element>(
+        &self,
+        values: impl Iterator<Item = E>,
+        dtype: DType,
+        is_finite: impl Fn(&E) -> bool,
+    ) -> (TensorData, usize) {
+        let values: Vec<E> = values.collect();
+        let not_finite = values.iter().filter(|value| !is_finite(value)).count();
+        let bytes = Bytes::from_elems(values);
         (
             TensorData::from_bytes(bytes, self.shape.to_vec(), dtype),
             not_finite,
         )
+    }
+}
+
+/// The safetensors type of a type that models are computed and stored in.
+pub(super) fn on_disk(dtype: DType) -> Result<Dtype> {
+    match dtype {
+        DType::F32 => Ok(Dtype::F32),
+        DType::F16 => Ok(Dtype::F16),
+        DType::BF16 => Ok(Dtype::BF16),
+        other => Err(Error::Dtype {
+            dtype: format!("{other:?}"),
+        }),
     }
 }

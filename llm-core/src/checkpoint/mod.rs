@@ -21,7 +21,7 @@ const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// What a checkpoint may hold beside configuration and weights, copied when a model is saved.
-const SIDE_FILES: [&str; 8] = [
+const SIDE_FILES: [&str; 9] = [
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -30,6 +30,7 @@ const SIDE_FILES: [&str; 8] = [
     "added_tokens.json",
     "chat_template.jinja",
     "vocab.json",
+    "merges.txt",
 ];
 
 /// A model on disk: its configuration, and its tensors memory-mapped.
@@ -117,7 +118,9 @@ impl Checkpoint {
     /// # Errors
     /// When the file cannot be read any more.
     pub fn config_json(&self) -> Result<Map<String, Value>> {
-        self.object("config.json")
+        let path = self.dir.join("config.json");
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        serde_json::from_str(&text).map_err(|source| Error::Json { path, source })
     }
 
     /// The text of a file beside the weights (`tokenizer.json`, `tokenizer_config.json`,
@@ -140,21 +143,17 @@ impl Checkpoint {
     /// # Errors
     /// When the file is there and is not an object of the expected types.
     pub fn generation_config(&self) -> Result<GenerationConfig> {
-        let object = self.object("generation_config.json")?;
-        let mut options = GenerationConfig::recommended(&object);
+        let name = "generation_config.json";
+        let text = self.file(name)?;
+        let parsed = GenerationConfig::recommended(text.as_deref().unwrap_or("{}"));
+        let mut options = parsed.map_err(|source| Error::Json {
+            path: self.dir.join(name),
+            source,
+        })?;
         options.stop_ids.extend(&self.config.eos_token_ids);
         options.stop_ids.sort_unstable();
         options.stop_ids.dedup();
         Ok(options)
-    }
-
-    /// A JSON object beside the weights, empty where there is none.
-    fn object(&self, name: &str) -> Result<Map<String, Value>> {
-        let text = self.file(name)?;
-        serde_json::from_str(text.as_deref().unwrap_or("{}")).map_err(|source| Error::Json {
-            path: self.dir.join(name),
-            source,
-        })
     }
 
     /// Copies tokenizer, chat template and generation configuration into `out`.

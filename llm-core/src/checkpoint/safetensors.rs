@@ -1,12 +1,13 @@
 //! One safetensors file: its header checked, its tensors memory-mapped.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata};
+use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::{Error, Result};
@@ -51,10 +52,10 @@ impl SafetensorsFile {
             path: path.clone(),
             reason,
         };
+        check_header(&map).map_err(malformed)?;
         let (length, metadata) =
             SafeTensors::read_metadata(&map).map_err(|error| malformed(error.to_string()))?;
         let data_start = LENGTH_BYTES + length;
-        refuse_duplicates(&map[LENGTH_BYTES..data_start]).map_err(malformed)?;
         let names = metadata.offset_keys();
         Ok(Self {
             path,
@@ -89,15 +90,41 @@ impl SafetensorsFile {
     }
 }
 
-/// The parser of the crate keeps the last of two equal keys; a file that has them is malformed.
-fn refuse_duplicates(header: &[u8]) -> Result<(), String> {
-    let mut json = serde_json::Deserializer::from_slice(header);
-    json.deserialize_map(UniqueKeys)
-        .map_err(|error| error.to_string())
+/// What the crate's own parser lets through: a name that stands there twice, of which it keeps the
+/// last, and offsets so large that their sums overflow.
+fn check_header(file: &[u8]) -> Result<(), String> {
+    let (length, rest) = file
+        .split_first_chunk()
+        .ok_or("no room for the header's length")?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+    let header = rest
+        .get(..length)
+        .ok_or("the header goes beyond the file's end")?;
+    let error = |error: serde_json::Error| error.to_string();
+    check_unique_keys(header).map_err(error)?;
+    #[derive(Deserialize)]
+    struct Entry {
+        data_offsets: Option<(u64, u64)>,
+    }
+    let entries: HashMap<String, Entry> = serde_json::from_slice(header).map_err(error)?;
+    let size = (rest.len() - length) as u64;
+    for (name, entry) in entries {
+        if entry
+            .data_offsets
+            .is_some_and(|(start, end)| start > end || end > size)
+        {
+            return Err(format!("`{name}` goes beyond the file's end"));
+        }
+    }
+    Ok(())
 }
 
-/// Accepts an object without a repeated key.
-pub(super) struct UniqueKeys;
+/// Refuses a JSON object in which a key stands twice.
+pub(super) fn check_unique_keys(object: &[u8]) -> serde_json::Result<()> {
+    serde_json::Deserializer::from_slice(object).deserialize_map(UniqueKeys)
+}
+
+struct UniqueKeys;
 
 impl<'de> Visitor<'de> for UniqueKeys {
     type Value = ();

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::{Map, Value, json};
 
+use super::load::on_disk;
 use super::{INDEX, WEIGHTS};
 use crate::{Error, LlamaForCausalLM, Result};
 
@@ -40,33 +42,32 @@ pub struct LazyTensor {
 }
 
 impl LazyTensor {
-    /// Names a tensor and the type that it shall have on disk (F32, F16 or BF16).
-    pub fn new<const D: usize>(name: impl Into<String>, tensor: Tensor<D>, dtype: DType) -> Self {
-        let (on_disk, size) = match dtype {
-            DType::F16 => (Dtype::F16, 2),
-            DType::BF16 => (Dtype::BF16, 2),
-            _ => (Dtype::F32, 4),
-        };
+    /// Names a tensor and the type that it shall have on disk.
+    ///
+    /// # Errors
+    /// When the type is not F32, F16 or BF16.
+    pub fn new<const D: usize>(
+        name: impl Into<String>,
+        tensor: Tensor<D>,
+        dtype: DType,
+    ) -> Result<Self> {
+        let on_disk = on_disk(dtype)?;
         let shape = tensor.dims().to_vec();
-        let bytes = size * shape.iter().product::<usize>();
-        Self {
+        let bytes = on_disk.bitsize() / 8 * shape.iter().product::<usize>();
+        Ok(Self {
             name: name.into(),
             info: TensorInfo {
                 dtype: on_disk,
                 shape,
                 data_offsets: (0, bytes),
             },
-            dtype: if on_disk == Dtype::F32 {
-                DType::F32
-            } else {
-                dtype
-            },
+            dtype,
             fetch: Box::new(move || {
                 tensor
                     .try_to_data()
                     .map_err(|error| Error::Backend(error.to_string()))
             }),
-        }
+        })
     }
 
     fn bytes(&self) -> usize {
@@ -83,8 +84,10 @@ impl LazyTensor {
 /// an index. `source` is the `config.json` to carry over, so that keys that this crate does not know
 /// survive; adapters must be merged or detached before.
 ///
+/// While it writes, the directory holds no checkpoint: one is complete or absent.
+///
 /// # Errors
-/// When the directory cannot be made or a file cannot be written.
+/// When an adapter is attached, the directory cannot be made or a file cannot be written.
 pub fn save_model(
     model: &LlamaForCausalLM,
     dir: impl AsRef<Path>,
@@ -92,14 +95,16 @@ pub fn save_model(
     options: &SaveOptions,
 ) -> Result<()> {
     let dir = dir.as_ref();
-    fs::create_dir_all(dir).map_err(Error::io(dir))?;
     let mut collector = Collector {
         path: Vec::new(),
         dtype: options.dtype,
-        tensors: Vec::new(),
+        tensors: Ok(Vec::new()),
     };
     model.visit(&mut collector);
-    write_shards(dir, shard(collector.tensors, options.max_shard_bytes))?;
+    let tensors = collector.tensors?;
+    fs::create_dir_all(dir).map_err(Error::io(dir))?;
+    remove_weights(dir)?;
+    write_shards(dir, shard(tensors, options.max_shard_bytes))?;
 
     let dtype = match options.dtype {
         DType::F16 => "float16",
@@ -125,7 +130,7 @@ pub fn save_model(
 struct Collector {
     path: Vec<String>,
     dtype: DType,
-    tensors: Vec<LazyTensor>,
+    tensors: Result<Vec<LazyTensor>>,
 }
 
 impl ModuleVisitor for Collector {
@@ -138,8 +143,18 @@ impl ModuleVisitor for Collector {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = LazyTensor::new(self.path.join("."), param.val(), self.dtype);
-        self.tensors.push(tensor);
+        let Ok(tensors) = &mut self.tensors else {
+            return;
+        };
+        let name = self.path.join(".");
+        let tensor = match self.path.iter().any(|name| name == "adapter") {
+            true => Err(Error::AdapterAttached { parameter: name }),
+            false => LazyTensor::new(name, param.val(), self.dtype),
+        };
+        match tensor {
+            Ok(tensor) => tensors.push(tensor),
+            Err(error) => self.tensors = Err(error),
+        }
     }
 }
 
@@ -163,8 +178,7 @@ fn shard(tensors: Vec<LazyTensor>, most: usize) -> Vec<Vec<LazyTensor>> {
 fn write_shards(dir: &Path, shards: Vec<Vec<LazyTensor>>) -> Result<()> {
     let count = shards.len();
     if let [only] = &shards[..] {
-        write_tensors(dir.join(WEIGHTS), only)?;
-        return remove(&dir.join(INDEX));
+        return write_tensors(dir.join(WEIGHTS), only);
     }
     let mut weight_map = Map::new();
     let mut total = 0;
@@ -177,16 +191,25 @@ fn write_shards(dir: &Path, shards: Vec<Vec<LazyTensor>>) -> Result<()> {
         }
     }
     let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
-    write_json(dir.join(INDEX), &index)?;
-    remove(&dir.join(WEIGHTS))
+    write_json(dir.join(INDEX), &index)
 }
 
-/// Removes what an earlier save in the other layout left behind.
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+/// Removes the weights of an earlier save, the index first, so that no index ever names a file that
+/// is gone or of another model.
+fn remove_weights(dir: &Path) -> Result<()> {
+    let remove = |path: &Path| match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path)(error)),
         _ => Ok(()),
+    };
+    remove(&dir.join(INDEX))?;
+    remove(&dir.join(WEIGHTS))?;
+    for entry in fs::read_dir(dir).map_err(Error::io(dir))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("model-") && name.contains("-of-") && name.ends_with(".safetensors") {
+            remove(&entry.path())?;
+        }
     }
+    Ok(())
 }
 
 fn write_json(path: impl AsRef<Path>, value: &Value) -> Result<()> {
@@ -234,11 +257,13 @@ pub fn write_atomically(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     let path = path.as_ref();
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".{}-{count}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
     let run = || {
-        let mut file = io::BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
+        let mut file = io::BufWriter::with_capacity(1 << 20, File::create_new(&temporary)?);
         write(&mut file)?;
         file.into_inner()
             .map_err(io::IntoInnerError::into_error)?

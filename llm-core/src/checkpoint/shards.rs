@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use serde::{Deserialize, Deserializer as _};
+use serde::Deserialize;
 
 use super::INDEX;
-use super::safetensors::{SafetensorsFile, UniqueKeys};
+use super::safetensors::{SafetensorsFile, check_unique_keys};
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
@@ -32,9 +32,7 @@ pub(super) fn open(dir: &Path) -> Result<Vec<SafetensorsFile>> {
         .map_err(json)?
         .weight_map
         .get();
-    let mut keys = serde_json::Deserializer::from_str(map);
-    keys.deserialize_map(UniqueKeys)
-        .map_err(|error| refuse(error.to_string()))?;
+    check_unique_keys(map.as_bytes()).map_err(|error| refuse(error.to_string()))?;
     let map: BTreeMap<String, String> = serde_json::from_str(map).map_err(json)?;
 
     let files: BTreeSet<&String> = map.values().collect();
@@ -47,21 +45,21 @@ pub(super) fn open(dir: &Path) -> Result<Vec<SafetensorsFile>> {
         .iter()
         .map(SafetensorsFile::open)
         .collect::<Result<_>>()?;
-    for (tensor, file) in &map {
-        let holders: Vec<_> = shards
-            .iter()
-            .filter(|shard| shard.get(tensor).is_some())
-            .collect();
-        match holders[..] {
-            [only] if only.path().ends_with(file) => {}
-            [] => return Err(refuse(format!("`{tensor}` is not in `{file}`"))),
-            [only] => {
-                return Err(refuse(format!(
-                    "`{tensor}` is not in `{file}` but in {}",
-                    only.path().display()
-                )));
+    let mut holders: BTreeMap<&str, &Path> = BTreeMap::new();
+    for shard in &shards {
+        for (tensor, _) in shard.iter() {
+            if let Some(other) = holders.insert(tensor, shard.path()) {
+                let (one, two) = (other.display(), shard.path().display());
+                return Err(refuse(format!("`{tensor}` is in both {one} and {two}")));
             }
-            _ => return Err(refuse(format!("`{tensor}` is in {} shards", holders.len()))),
+        }
+    }
+    for (tensor, file) in &map {
+        if holders
+            .get(tensor.as_str())
+            .is_none_or(|holder| !holder.ends_with(file))
+        {
+            return Err(refuse(format!("`{tensor}` is not in `{file}`")));
         }
     }
     Ok(shards)

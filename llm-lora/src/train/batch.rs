@@ -61,10 +61,24 @@ fn supervised(sample: &Sample) -> impl Iterator<Item = (usize, i64)> {
     labels.filter(|(_, label)| *label >= 0)
 }
 
-/// Refuses a set from which nothing can be learnt.
-pub(super) fn check(samples: &[Sample], what: &str) -> Result<()> {
+/// Refuses a set from which nothing can be learnt, or with a sample that does not fit the model.
+pub(super) fn check(samples: &[Sample], set: &'static str, vocab_size: usize) -> Result<()> {
+    for (index, sample) in samples.iter().enumerate() {
+        let sample_error = |reason| Error::Sample { set, index, reason };
+        let (ids, labels) = (sample.input_ids.len(), sample.labels.len());
+        if ids != labels || ids == 0 {
+            return Err(sample_error(format!("{ids} input_ids, {labels} labels")));
+        }
+        let ids = sample.input_ids.iter().map(|id| i64::from(*id));
+        let out = |id: &i64| *id >= vocab_size as i64;
+        if let Some(id) = ids.chain(sample.labels.iter().copied()).find(out) {
+            return Err(sample_error(format!(
+                "token id {id} in a vocabulary of {vocab_size}"
+            )));
+        }
+    }
     if samples.is_empty() {
-        return Err(Error::NothingSupervised(format!("the {what} set is empty")));
+        return Err(Error::NothingSupervised(format!("the {set} set is empty")));
     }
     match samples
         .iter()
@@ -72,7 +86,7 @@ pub(super) fn check(samples: &[Sample], what: &str) -> Result<()> {
     {
         true => Ok(()),
         false => Err(Error::NothingSupervised(format!(
-            "all labels of the {what} set are masked"
+            "all labels of the {set} set are masked"
         ))),
     }
 }

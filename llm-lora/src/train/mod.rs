@@ -10,7 +10,6 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::GradientsAccumulator;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
 use llm_core::LlamaForCausalLM;
@@ -86,9 +85,15 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Checks every field.
+    ///
     /// # Errors
     /// Names the first field that is out of its range.
     pub fn validate(&self) -> Result<()> {
+        let check = |field: &str, holds: bool, expected: &str, got: f64| match holds {
+            true => Ok(()),
+            false => Err(Error::config(field, expected, got)),
+        };
         let counts = [
             ("micro_batch_size", self.micro_batch_size),
             (
@@ -99,99 +104,84 @@ impl TrainConfig {
             ("max_steps", self.max_steps.unwrap_or(1)),
             ("eval_steps", self.eval_steps.unwrap_or(1)),
         ];
-        if let Some((field, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(Error::config(field, "1 or more", 0));
+        for (field, count) in counts {
+            check(field, count > 0, "1 or more", count as f64)?;
         }
-        let [beta1, beta2] = self.betas;
-        let ranges = [
-            ("learning_rate", self.learning_rate, 0.0..f64::MAX),
-            ("weight_decay", self.weight_decay, 0.0..f64::MAX),
-            ("beta1", beta1, 0.0..1.0),
-            ("beta2", beta2, 0.0..1.0),
-            ("epsilon", self.epsilon, 0.0..f64::MAX),
-            (
-                "max_grad_norm",
-                self.max_grad_norm.unwrap_or(1.0),
-                f64::MIN_POSITIVE..f64::MAX,
-            ),
-        ];
-        if let Some((field, value, range)) = ranges
-            .iter()
-            .find(|(_, value, range)| !range.contains(value))
-        {
-            return Err(Error::config(
-                field,
-                format!("{} to {}", range.start, range.end),
-                value,
-            ));
+        let from_zero = |x: f64| x.is_finite() && x >= 0.0;
+        for (field, value) in [
+            ("learning_rate", self.learning_rate),
+            ("weight_decay", self.weight_decay),
+            ("epsilon", self.epsilon),
+        ] {
+            check(field, from_zero(value), "0 or more", value)?;
         }
+        for beta in self.betas {
+            check(
+                "betas",
+                (0.0..1.0).contains(&beta),
+                "0 or more, below 1",
+                beta,
+            )?;
+        }
+        let norm = self.max_grad_norm.unwrap_or(1.0);
+        check(
+            "max_grad_norm",
+            norm.is_finite() && norm > 0.0,
+            "a number above 0",
+            norm,
+        )?;
         self.warmup.validate()
     }
 
     /// Samples in one optimizer step.
     fn samples_per_step(&self) -> usize {
-        self.micro_batch_size * self.gradient_accumulation_steps
+        self.micro_batch_size
+            .saturating_mul(self.gradient_accumulation_steps)
+            .max(1)
     }
 
     /// Optimizer steps over `samples` samples.
     pub fn total_steps(&self, samples: usize) -> usize {
-        let by_epochs = self.num_epochs * samples.div_ceil(self.samples_per_step());
+        let by_epochs = self
+            .num_epochs
+            .saturating_mul(samples.div_ceil(self.samples_per_step()));
         self.max_steps.unwrap_or(by_epochs)
     }
 }
 
-/// Trains the parameters that require gradients on `samples`, and returns the model.
+/// Trains the parameters of `model` that require gradients on `samples`.
 ///
 /// The loss of a step is summed over its supervised tokens and divided by their number over the whole
 /// accumulated batch, so that how samples fall into micro-batches does not matter. `on_event` hears of
 /// every step and evaluation, and can end the training.
 ///
 /// # Errors
-/// When the configuration is refused, nothing is supervised or trainable, or loss or gradient are not
-/// finite; then nothing has been changed by that step.
+/// When the configuration is refused, a sample does not fit the model, nothing is supervised or
+/// trainable, or loss or gradient are not finite. The model then is what the last step left.
 pub fn train(
-    model: LlamaForCausalLM,
+    model: &mut LlamaForCausalLM,
     samples: &[Sample],
     validation: &[Sample],
     config: &TrainConfig,
     mut on_event: impl FnMut(&Event) -> ControlFlow<()>,
-) -> Result<LlamaForCausalLM> {
+) -> Result<()> {
     config.validate()?;
-    batch::check(samples, "training")?;
-    let mut trainer = Trainer::new(model.train(), config)?;
-    let total_steps = config.total_steps(samples.len());
-    let steps_per_epoch = samples.len().div_ceil(config.samples_per_step());
-
+    let vocab_size = model.config().vocab_size;
+    batch::check(samples, "training", vocab_size)?;
     if !validation.is_empty() {
-        batch::check(validation, "validation")?;
-        if on_event(&Event::Evaluation(trainer.evaluate(validation, 0.0)?)).is_break() {
-            return Ok(trainer.model.valid());
-        }
+        batch::check(validation, "validation", vocab_size)?;
     }
-    let mut epoch = 0;
-    loop {
-        let order = order(samples.len(), epoch, config);
-        for (index, chosen) in order.chunks(config.samples_per_step()).enumerate() {
-            let chosen: Vec<&Sample> = chosen.iter().map(|sample| &samples[*sample]).collect();
-            let progress = epoch as f64 + (index + 1) as f64 / steps_per_epoch as f64;
-            let step = trainer.step(&chosen, progress, total_steps)?;
-            let done = trainer.steps == total_steps;
-            let mut flow = on_event(&Event::Step(step));
-            let due = config
-                .eval_steps
-                .is_some_and(|every| trainer.steps.is_multiple_of(every));
-            if !validation.is_empty() && (due || done || index + 1 == steps_per_epoch) {
-                let evaluation = trainer.evaluate(validation, progress)?;
-                if on_event(&Event::Evaluation(evaluation)).is_break() {
-                    flow = ControlFlow::Break(());
-                }
-            }
-            if done || flow.is_break() {
-                return Ok(trainer.model.valid());
-            }
-        }
-        epoch += 1;
-    }
+    let mut trainer = Trainer::new(model, config);
+    let result = trainer.run(samples, validation, &mut on_event);
+    *model = trainer.model.valid();
+    result
+}
+
+/// Moves a model out and leaves an unallocated one in its place, so that no tensor has two owners
+/// while it is replaced.
+fn take(model: &mut LlamaForCausalLM) -> LlamaForCausalLM {
+    let empty = LlamaForCausalLM::new(model.config(), &model.device());
+    std::mem::replace(model, empty)
 }
 
 /// The order in which an epoch takes the samples.
@@ -214,7 +204,7 @@ pub fn evaluate(
     samples: &[Sample],
     micro_batch_size: usize,
 ) -> Result<f64> {
-    batch::check(samples, "evaluation")?;
+    batch::check(samples, "evaluation", model.config().vocab_size)?;
     let (mut sum, mut count) = (0.0, 0);
     for samples in samples.chunks(micro_batch_size.max(1)) {
         let batch = Batch::new(&samples.iter().collect::<Vec<_>>())?;
@@ -261,20 +251,59 @@ struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(model: LlamaForCausalLM, config: &'a TrainConfig) -> Result<Self> {
-        if gradients::trainable(&model) == 0 {
-            return Err(Error::NothingTrainable);
-        }
+    fn new(model: &mut LlamaForCausalLM, config: &'a TrainConfig) -> Self {
         let mut dropout = ChaCha8Rng::seed_from_u64(config.seed);
         dropout.set_stream(DROPOUT);
-        Ok(Self {
+        Self {
             config,
-            model,
+            model: take(model).train(),
             optimizer: AdamW::new(config),
             dropout,
             steps: 0,
             clock: Instant::now(),
-        })
+        }
+    }
+
+    /// Every epoch, step and evaluation.
+    fn run(
+        &mut self,
+        samples: &[Sample],
+        validation: &[Sample],
+        on_event: &mut impl FnMut(&Event) -> ControlFlow<()>,
+    ) -> Result<()> {
+        if gradients::trainable(&self.model) == 0 {
+            return Err(Error::NothingTrainable);
+        }
+        let total_steps = self.config.total_steps(samples.len());
+        let steps_per_epoch = samples.len().div_ceil(self.config.samples_per_step());
+        if !validation.is_empty() {
+            let evaluation = self.evaluate(validation, 0.0)?;
+            if on_event(&Event::Evaluation(evaluation)).is_break() {
+                return Ok(());
+            }
+        }
+        let mut epoch = 0;
+        loop {
+            let order = order(samples.len(), epoch, self.config);
+            for (index, chosen) in order.chunks(self.config.samples_per_step()).enumerate() {
+                let chosen: Vec<&Sample> = chosen.iter().map(|sample| &samples[*sample]).collect();
+                let progress = epoch as f64 + (index + 1) as f64 / steps_per_epoch as f64;
+                let step = self.step(&chosen, progress, total_steps)?;
+                let mut ends = on_event(&Event::Step(step)).is_break() || self.steps == total_steps;
+                let due = self
+                    .config
+                    .eval_steps
+                    .is_some_and(|n| self.steps.is_multiple_of(n));
+                if !validation.is_empty() && (due || ends || index + 1 == steps_per_epoch) {
+                    let evaluation = self.evaluate(validation, progress)?;
+                    ends |= on_event(&Event::Evaluation(evaluation)).is_break();
+                }
+                if ends {
+                    return Ok(());
+                }
+            }
+            epoch += 1;
+        }
     }
 
     /// One optimizer step over `samples`.
@@ -290,14 +319,13 @@ impl<'a> Trainer<'a> {
         let supervised: usize = micro_batches.iter().map(|batch| batch.supervised).sum();
 
         let mut loss = 0.0;
-        let mut accumulator = GradientsAccumulator::new();
+        let mut gradients = GradientsParams::new();
         for batch in micro_batches.iter().filter(|batch| batch.supervised > 0) {
-            let part = loss_sum(&self.model, batch, Some(&mut self.dropout))? / supervised as f64;
-            let gradients = GradientsParams::from_grads(part.backward(), &self.model);
-            accumulator.accumulate(&self.model, gradients);
+            let sum = loss_sum(&self.model, batch, Some(&mut self.dropout))?;
+            let part = sum / supervised as f64;
+            gradients::accumulate(&self.model, &mut part.backward(), &mut gradients);
             loss += scalar(part)?;
         }
-        let gradients = accumulator.grads();
         let grad_norm = scalar(gradients::norm(&self.model, &gradients))?;
         self.check_finite("loss", loss)?;
         self.check_finite("gradient norm", grad_norm)?;
@@ -307,8 +335,8 @@ impl<'a> Trainer<'a> {
             .config
             .max_grad_norm
             .map_or(1.0, |most| (most / (grad_norm + 1e-6)).min(1.0));
-        let model = self.model.clone();
-        self.model = self.optimizer.step(model, gradients, learning_rate, clip);
+        self.optimizer
+            .step(&mut self.model, gradients, learning_rate, clip);
         self.steps += 1;
         Ok(Step {
             step: self.steps,
