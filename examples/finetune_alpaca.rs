@@ -1,29 +1,26 @@
 //! Fine-tunes a LLaMA-family model on Alpaca records, with LoRA or in full, and shows the difference.
 
-use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use burn::module::Module;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use examples::bundled;
-use examples::cli::{self, ComputeArgs};
+use examples::cli::{self, ComputeArgs, say};
+use examples::progress::Progress;
 use examples::run_dir::RunDir;
-use examples::settings::{BadRecords, Settings};
+use examples::settings::Settings;
 use examples::talk::Speaker;
-use indicatif::{ProgressBar, ProgressStyle};
 use llm_core::{Checkpoint, GenerationConfig, LlamaForCausalLM, SaveOptions, save_model};
-use llm_data::{AlpacaRecord, EncodeOptions, EncodedSet, Encoder, LoadOptions, OnBadRecord};
-use llm_data::{Tokenizer, load_alpaca, split};
+use llm_data::{AlpacaRecord, EncodedSet, Encoder, Loaded, Sample, Tokenizer, load_alpaca, split};
 use llm_lora::{Adapter, Event, TrainConfig, train};
 
 /// Fine-tune a LLaMA-family model on Alpaca records.
 ///
 /// Without flags it fine-tunes the tiny model that the repository ships on the records that it ships,
-/// in about a minute on two cores (with a learning rate of 3e-3 on all linear layers, which suits
-/// that model), and shows answers to held-out instructions before and after.
+/// in about a minute on two cores, and shows answers to held-out instructions before and after.
 ///
 /// A real model:
 ///
@@ -31,13 +28,11 @@ use llm_lora::{Adapter, Event, TrainConfig, train};
 #[derive(Debug, Parser)]
 #[command(verbatim_doc_comment)]
 struct Options {
-    /// Settings in YAML, with the names of the flags; flags win
+    /// Settings in YAML, like the finetune.yaml that a run leaves in its output; flags win
     #[arg(long, value_name = "FILE", help_heading = "Input and output")]
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
-    #[command(flatten)]
-    compute: ComputeArgs,
     /// Held-out records whose answers are shown before and after
     #[arg(
         long,
@@ -46,6 +41,8 @@ struct Options {
         help_heading = "Input and output"
     )]
     show: usize,
+    #[command(flatten)]
+    compute: ComputeArgs,
 }
 
 fn main() -> ExitCode {
@@ -61,10 +58,16 @@ fn main() -> ExitCode {
 
 fn finetune(options: &Options) -> Result<()> {
     let settings = &options.settings;
-    let checkpoint = Checkpoint::open(settings.model_dir()).context("cannot open the model")?;
+    settings.validate()?;
+    options.compute.device()?;
+    let checkpoint = cli::open(&settings.model_dir())?;
     let data = Data::load(settings, &checkpoint)?;
-    println!("{}", data.train.statistics);
-    let (checkpoint, mut model) = options.compute.load(checkpoint.dir())?;
+    say(&data.train.statistics)?;
+    let mut run = RunDir::create(
+        &settings.output.clone().unwrap_or_else(default_output),
+        settings.full,
+    )?;
+    let mut model = options.compute.load(&checkpoint)?;
     let adapter = match settings.full {
         true => {
             model = model.set_require_grad(true);
@@ -72,41 +75,32 @@ fn finetune(options: &Options) -> Result<()> {
         }
         false => Some(Adapter::attach(&mut model, settings.lora(), settings.seed)?),
     };
-    let mut run = RunDir::create(&settings.output.clone().unwrap_or_else(default_output))?;
-    run.save_settings(&Settings {
-        template: Some(data.encoder.template().name().to_owned()),
-        output: Some(run.path().to_owned()),
-        model: Some(settings.model_dir()),
-        data: Some(settings.data_file()),
-        ..settings.clone()
-    })?;
 
     let shown = &data.held_out[..options.show.min(data.held_out.len())];
     let before = answers(&model, &data.encoder, shown)?;
     let evaluations = fit(&mut model, &data, &settings.training(), &mut run)?;
-    let after = answers(&model, &data.encoder, shown)?;
-    show_answers(shown, &before, &after);
-
-    match adapter {
-        Some(adapter) => {
-            adapter.save(&model, run.path())?;
-            adapter.detach(&mut model);
-        }
+    match &adapter {
+        Some(adapter) => adapter.save(&model, run.path())?,
         None => save_full(&model, &checkpoint, run.path())?,
     }
-    run.save_card(settings, data.encoder.template().name(), &evaluations)?;
+    let template = data.encoder.template().name();
+    run.save_settings(&settings.recorded(template))?;
+    run.save_card(settings, template, &evaluations)?;
+
+    show_answers(shown, &before, &answers(&model, &data.encoder, shown)?)?;
     if let [first, .., last] = evaluations[..] {
-        println!("evaluation loss {first:.4} before, {last:.4} after");
+        say(format_args!(
+            "evaluation loss {first:.4} before, {last:.4} after"
+        ))?;
     }
-    println!("wrote {}", run.path().display());
-    Ok(())
+    say(format_args!("wrote {}", run.path().display()))
 }
 
 /// Encoded records, and those of them that are held out.
 struct Data {
     encoder: Encoder,
     train: EncodedSet,
-    validation: Vec<llm_data::Sample>,
+    validation: Vec<Sample>,
     held_out: Vec<AlpacaRecord>,
 }
 
@@ -115,49 +109,21 @@ impl Data {
         let tokenizer = Tokenizer::from_dir(checkpoint.dir())?;
         tokenizer.check_embeddings(checkpoint.config().vocab_size)?;
         let template = cli::template(settings.template.as_deref(), &tokenizer)?;
-        let options = EncodeOptions {
-            max_seq_len: settings.max_seq_len,
-            mask_history: settings.mask_history,
-            train_on_input: settings.train_on_input,
-        };
-        let encoder = Encoder::new(tokenizer, template, options)?;
-        let load = LoadOptions {
-            on_bad_record: match settings.on_bad_record {
-                BadRecords::Fail => OnBadRecord::Fail,
-                BadRecords::Skip => OnBadRecord::Skip,
-            },
-            ..LoadOptions::default()
-        };
-        let loaded = load_alpaca(settings.data_file(), &load)?;
-        if !(0.0..1.0).contains(&settings.validation_share) {
-            bail!(
-                "--validation-share: expected 0 or more, below 1, got {}",
-                settings.validation_share
-            );
-        }
-        let share = if settings.data.is_none() {
-            0.0
-        } else {
-            settings.validation_share
-        };
-        let (train, held_out) = split(loaded.records.len(), share, settings.seed);
-        let choose = |indices: Vec<usize>| -> Vec<AlpacaRecord> {
-            indices
-                .into_iter()
-                .map(|index| loaded.records[index].clone())
-                .collect()
-        };
-        let held_out = match &settings.data {
-            Some(_) => choose(held_out),
-            // The repository's own records have held-out ones of their own.
-            None if settings.validation_share == 0.0 => Vec::new(),
-            None => load_alpaca(bundled::heldout_records(), &load)?.records,
-        };
-        let mut train = encoder.encode_all(&choose(train))?;
+        let encoder = Encoder::new(tokenizer, template, settings.encoding())?;
+        let loaded = load_alpaca(settings.data_file(), &settings.loading())?;
+        let (records, held_out) = hold_out(settings, &loaded)?;
+        let mut train = encoder.encode_all(&records)?;
         train.statistics.add_issues(&loaded.issues);
         let validation = match held_out.is_empty() {
             true => Vec::new(),
-            false => encoder.encode_all(&held_out)?.samples,
+            false => match encoder.encode_all(&held_out) {
+                Ok(set) => set.samples,
+                Err(llm_data::Error::NothingLeft { .. }) => {
+                    eprintln!("warning: no held-out record can be encoded; there is no evaluation");
+                    Vec::new()
+                }
+                Err(error) => return Err(error.into()),
+            },
         };
         Ok(Self {
             encoder,
@@ -168,58 +134,61 @@ impl Data {
     }
 }
 
-/// Trains with a progress bar; returns the evaluation losses.
+/// The records to train on, and those to evaluate on.
+fn hold_out(
+    settings: &Settings,
+    loaded: &Loaded<AlpacaRecord>,
+) -> Result<(Vec<AlpacaRecord>, Vec<AlpacaRecord>)> {
+    if settings.data.is_none() {
+        // The repository's own records have held-out ones beside them.
+        let held_out = match settings.validation_share == 0.0 {
+            true => Vec::new(),
+            false => load_alpaca(bundled::heldout_records(), &settings.loading())?.records,
+        };
+        return Ok((loaded.records.clone(), held_out));
+    }
+    let choose = |indices: Vec<usize>| -> Vec<AlpacaRecord> {
+        indices
+            .into_iter()
+            .map(|index| loaded.records[index].clone())
+            .collect()
+    };
+    let (train, held_out) = split(
+        loaded.records.len(),
+        settings.validation_share,
+        settings.seed,
+    );
+    Ok((choose(train), choose(held_out)))
+}
+
+/// Trains and records every event; returns the evaluation losses.
 fn fit(
     model: &mut LlamaForCausalLM,
     data: &Data,
     config: &TrainConfig,
     run: &mut RunDir,
 ) -> Result<Vec<f64>> {
-    let bar = ProgressBar::new(config.total_steps(data.train.samples.len()) as u64);
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:30} {pos}/{len}  {msg}  {eta} left",
-    )?);
-    let report = |line: String| match std::io::stderr().is_terminal() {
-        true => bar.suspend(|| println!("{line}")),
-        false => println!("{line}"),
-    };
+    let progress = Progress::new(config.total_steps(data.train.samples.len()))?;
     let mut evaluations = Vec::new();
-    let mut failure = None;
+    let mut written = Ok(());
     train(
         model,
         &data.train.samples,
         &data.validation,
         config,
         |event| {
-            match event {
-                Event::Step(step) => {
-                    let speed = step.tokens_per_second();
-                    bar.set_message(format!("loss {:.4}  {speed:.0} tokens/s", step.loss));
-                    bar.inc(1);
-                }
-                Event::Evaluation(evaluation) => {
-                    evaluations.push(evaluation.eval_loss);
-                    report(format!(
-                        "step {}: evaluation loss {:.4}",
-                        evaluation.step, evaluation.eval_loss
-                    ));
-                }
-                _ => {}
+            if let Event::Evaluation(evaluation) = event {
+                evaluations.push(evaluation.eval_loss);
             }
-            match run.record(event) {
+            written = run.record(event).and_then(|()| progress.show(event));
+            match written {
                 Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failure = Some(error);
-                    ControlFlow::Break(())
-                }
+                Err(_) => ControlFlow::Break(()),
             }
         },
     )?;
-    bar.finish_and_clear();
-    match failure {
-        Some(error) => Err(error),
-        None => Ok(evaluations),
-    }
+    progress.finish();
+    written.map(|()| evaluations)
 }
 
 /// Greedy answers to records.
@@ -230,34 +199,35 @@ fn answers(
 ) -> Result<Vec<String>> {
     let speaker = Speaker {
         model,
-        tokenizer: encoder.tokenizer(),
         config: GenerationConfig {
             max_new_tokens: 48,
             stop_ids: encoder.stop_ids().to_vec(),
             ..GenerationConfig::default()
         },
-        stop_strings: encoder
-            .stop_strings()
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
+        stop_strings: encoder.stop_strings().into_iter().map(Into::into).collect(),
     };
-    let answer = |record| speaker.answer(&encoder.record_prompt(record)?, |_| {});
+    let answer = |record| {
+        let decode = encoder.tokenizer().decode_stream();
+        speaker.answer(&encoder.record_prompt(record)?, decode, |_| Ok(()))
+    };
     records.iter().map(answer).collect()
 }
 
-fn show_answers(records: &[AlpacaRecord], before: &[String], after: &[String]) {
+fn show_answers(records: &[AlpacaRecord], before: &[String], after: &[String]) -> Result<()> {
     let line = |text: &str| text.trim().replace('\n', "⏎");
     for ((record, before), after) in records.iter().zip(before).zip(after) {
-        println!("\n  instruction: {}", line(&record.instruction));
+        say(format_args!(
+            "\n  instruction: {}",
+            line(&record.instruction)
+        ))?;
         if !record.input.is_empty() {
-            println!("  input:       {}", line(&record.input));
+            say(format_args!("  input:       {}", line(&record.input)))?;
         }
-        println!("  before:      {}", line(before));
-        println!("  after:       {}", line(after));
-        println!("  reference:   {}", line(&record.output));
+        say(format_args!("  before:      {}", line(before)))?;
+        say(format_args!("  after:       {}", line(after)))?;
+        say(format_args!("  reference:   {}", line(&record.output)))?;
     }
-    println!();
+    say("")
 }
 
 fn save_full(

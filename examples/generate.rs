@@ -1,20 +1,27 @@
 //! Talks to a model, with or without an adapter.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use clap::Parser;
+use anyhow::{Context, Result, bail};
+use clap::{ArgGroup, Parser};
 use examples::cli::{self, ComputeArgs};
-use examples::settings::Settings;
+use examples::settings;
 use examples::talk::Speaker;
 use llm_core::GenerationConfig;
 use llm_data::{EncodeOptions, Encoder, Message, Role, Template, Tokenizer};
 use llm_lora::Adapter;
 
+/// Tokens of the context that a conversation leaves for the next answer.
+const ROOM_FOR_ANSWER: usize = 64;
+
 /// Talk to a model: `--chat` through its prompt template, `--prompt` for plain continuation.
+///
+/// Sampling options that are left out take the checkpoint's recommendation (generation_config.json),
+/// or else the likeliest token is taken.
 #[derive(Debug, Parser)]
+#[command(group(ArgGroup::new("text").required(true).args(["prompt", "chat"])))]
 struct Options {
     /// Model directory in Hugging Face's layout
     #[arg(long, value_name = "DIR", help_heading = "Model")]
@@ -30,7 +37,8 @@ struct Options {
     /// Continue this text, without a template
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["chat", "system"], required_unless_present = "chat", help_heading = "Text")]
     prompt: Option<String>,
-    /// Answer this message; without TEXT, hold a conversation
+    /// Answer this message (write --chat=TEXT where it begins with a hyphen); without TEXT, hold a
+    /// conversation
     #[arg(long, value_name = "TEXT", num_args = 0..=1, help_heading = "Text")]
     chat: Option<Option<String>>,
     /// The system message
@@ -43,7 +51,6 @@ struct Options {
     compute: ComputeArgs,
 }
 
-/// Options left out take the checkpoint's recommendation (`generation_config.json`).
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Sampling")]
 struct Sampling {
@@ -95,46 +102,43 @@ fn main() -> ExitCode {
 }
 
 fn generate(options: &Options) -> Result<()> {
-    let (checkpoint, mut model) = options.compute.load(&options.model)?;
+    let checkpoint = cli::open(&options.model)?;
     let tokenizer = Tokenizer::from_dir(&options.model)?;
-    tokenizer.check_embeddings(model.config().vocab_size)?;
-    if let Some(dir) = &options.adapter {
-        Adapter::load(&mut model, dir)?;
-    }
+    tokenizer.check_embeddings(checkpoint.config().vocab_size)?;
     let mut config = options.sampling.over(checkpoint.generation_config()?);
     config.validate()?;
     config.stop_ids.extend(tokenizer.eos_ids());
+    let template = template(options, &tokenizer)?;
+    let encoder = Encoder::new(tokenizer.clone(), template, EncodeOptions::default())?;
+
+    let mut model = options.compute.load(&checkpoint)?;
+    if let Some(dir) = &options.adapter {
+        Adapter::load(&mut model, dir)?;
+    }
     let mut speaker = Speaker {
         model: &model,
-        tokenizer: &tokenizer,
         config,
         stop_strings: options.sampling.stop.clone(),
     };
     if let Some(prompt) = &options.prompt {
-        print(prompt);
-        speaker.answer(&tokenizer.encode_sequence(prompt)?, print)?;
-        println!();
-        return Ok(());
+        let ids = tokenizer.encode_sequence(prompt)?;
+        if ids.is_empty() {
+            bail!("the prompt is empty");
+        }
+        print(prompt)?;
+        speaker.answer(&ids, tokenizer.decode_stream_after(&ids)?, print)?;
+        return cli::say("");
     }
-    let encoder = Encoder::new(
-        tokenizer.clone(),
-        template(options, &tokenizer)?,
-        EncodeOptions::default(),
-    )?;
     speaker.config.stop_ids.extend(encoder.stop_ids());
     speaker
         .stop_strings
-        .extend(encoder.stop_strings().into_iter().map(str::to_owned));
+        .extend(encoder.stop_strings().into_iter().map(Into::into));
     converse(&speaker, &encoder, options)
 }
 
 /// The template that was asked for, or that the adapter or the model was trained with.
 fn template(options: &Options, tokenizer: &Tokenizer) -> Result<Template> {
-    let recorded = match &options.adapter {
-        Some(adapter) => Settings::of_run(adapter)?,
-        None => Settings::of_run(&options.model)?,
-    };
-    let recorded = recorded.and_then(|settings| settings.template);
+    let recorded = settings::recorded_template(options.adapter.as_ref().unwrap_or(&options.model))?;
     cli::template(
         options.template.as_deref().or(recorded.as_deref()),
         tokenizer,
@@ -150,19 +154,22 @@ fn converse(speaker: &Speaker, encoder: &Encoder, options: &Options) -> Result<(
     let mut messages: Vec<Message> = system.collect();
     if let Some(Some(text)) = &options.chat {
         messages.push(Message::new(Role::User, text.as_str()));
-        speaker.answer(&encoder.prompt(&messages)?, print)?;
-        println!();
-        return Ok(());
+        speaker.answer(
+            &encoder.prompt(&messages)?,
+            encoder.tokenizer().decode_stream(),
+            print,
+        )?;
+        return cli::say("");
     }
     let beginning = messages.len();
     let terminal = io::stdin().is_terminal();
     if terminal {
-        println!("An empty line begins a new conversation; end with Ctrl-D.");
+        cli::say("An empty line begins a new conversation; end with Ctrl-D.")?;
     }
     let mut lines = io::stdin().lock().lines();
     loop {
         if terminal {
-            print("> ");
+            print("> ")?;
         }
         let Some(line) = lines.next() else {
             return Ok(());
@@ -173,14 +180,30 @@ fn converse(speaker: &Speaker, encoder: &Encoder, options: &Options) -> Result<(
             continue;
         }
         messages.push(Message::new(Role::User, line));
-        let answer = speaker.answer(&encoder.prompt(&messages)?, print)?;
-        println!();
+        let prompt = fitting_prompt(&mut messages, beginning, speaker, encoder)?;
+        let answer = speaker.answer(&prompt, encoder.tokenizer().decode_stream(), print)?;
+        cli::say("")?;
         messages.push(Message::new(Role::Assistant, answer.trim()));
     }
 }
 
-fn print(text: &str) {
-    let mut out = io::stdout();
-    // A reader that has gone away ends the program at the next line.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// The conversation's prompt, without its oldest turns where the context is too short for them.
+fn fitting_prompt(
+    messages: &mut Vec<Message>,
+    beginning: usize,
+    speaker: &Speaker,
+    encoder: &Encoder,
+) -> Result<Vec<u32>> {
+    let room = speaker.context().saturating_sub(ROOM_FOR_ANSWER);
+    let mut prompt = encoder.prompt(messages)?;
+    while prompt.len() > room && messages.len() > beginning + 2 {
+        eprintln!("(the context is full: the oldest turn is forgotten)");
+        messages.drain(beginning..beginning + 2);
+        prompt = encoder.prompt(messages)?;
+    }
+    Ok(prompt)
+}
+
+fn print(text: &str) -> Result<()> {
+    cli::print(text)
 }

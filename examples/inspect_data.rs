@@ -6,10 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use examples::cli;
-use llm_data::{
-    EncodeOptions, Encoder, IGNORE_INDEX, LoadOptions, OnBadRecord, Sample, Tokenizer, load_alpaca,
-};
+use examples::cli::{self, say};
+use examples::settings::{BadRecords, Settings};
+use llm_data::{Encoder, IGNORE_INDEX, Sample, Tokenizer, load_alpaca};
 use serde_json::json;
 
 /// Show the samples that training sees: tokens, supervised ones marked, and statistics.
@@ -36,13 +35,16 @@ struct Options {
     /// Supervise everything, the user's words too
     #[arg(long)]
     train_on_input: bool,
-    /// Leave malformed records out and count them, instead of stopping
-    #[arg(long)]
-    skip_bad_records: bool,
+    /// What to do about malformed records
+    #[arg(long, value_enum, default_value = "fail")]
+    on_bad_record: BadRecords,
     /// Show only the first N samples; the statistics are of all
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Print one JSON object: samples with input_ids, labels and tokens; statistics
+    /// Show each token on a line, with its id
+    #[arg(long, conflicts_with = "json")]
+    tokens: bool,
+    /// Print one JSON object: samples with record number, input_ids, labels and tokens; statistics
     #[arg(long)]
     json: bool,
 }
@@ -54,48 +56,54 @@ fn main() -> ExitCode {
 fn inspect(options: &Options) -> Result<()> {
     let tokenizer = Tokenizer::from_dir(&options.model)?;
     let template = cli::template(options.template.as_deref(), &tokenizer)?;
-    let encode = EncodeOptions {
+    let settings = Settings {
         max_seq_len: options.max_seq_len,
         mask_history: options.mask_history,
         train_on_input: options.train_on_input,
+        on_bad_record: options.on_bad_record,
+        ..Settings::default()
     };
-    let encoder = Encoder::new(tokenizer, template, encode)?;
-    let on_bad_record = if options.skip_bad_records {
-        OnBadRecord::Skip
-    } else {
-        OnBadRecord::Fail
-    };
-    let loaded = load_alpaca(
-        &options.data,
-        &LoadOptions {
-            on_bad_record,
-            ..LoadOptions::default()
-        },
-    )?;
+    let encoder = Encoder::new(tokenizer, template, settings.encoding())?;
+    let loaded = load_alpaca(&options.data, &settings.loading())?;
     let mut set = encoder.encode_all(&loaded.records)?;
     set.statistics.add_issues(&loaded.issues);
-    let shown = options.limit.unwrap_or(usize::MAX).min(set.samples.len());
-    let shown = set.records.iter().zip(&set.samples).take(shown);
+    let numbers = set.records.iter().map(|index| loaded.numbers[*index]);
+    let shown = numbers
+        .zip(&set.samples)
+        .take(options.limit.unwrap_or(usize::MAX));
     if options.json {
         let samples: Vec<_> = shown
-            .map(|(record, sample)| to_json(&encoder, *record, sample))
+            .map(|(record, sample)| to_json(&encoder, record, sample))
             .collect();
         let template = encoder.template().name();
         let object =
             json!({"template": template, "samples": samples, "statistics": set.statistics});
-        println!("{object:#}");
-        return Ok(());
+        return say(format_args!("{object:#}"));
     }
     for (record, sample) in shown {
-        println!(
-            "── record {} ─ {} tokens, {} supervised",
-            record + 1,
-            sample.input_ids.len(),
-            sample.supervised_tokens()
-        );
-        println!("{}\n", marked(encoder.tokenizer(), sample)?);
+        let (tokens, supervised) = (sample.input_ids.len(), sample.supervised_tokens());
+        say(format_args!(
+            "── record {record} ─ {tokens} tokens, {supervised} supervised"
+        ))?;
+        match options.tokens {
+            true => show_tokens(encoder.tokenizer(), sample)?,
+            false => say(marked(encoder.tokenizer(), sample)?)?,
+        }
+        say("")?;
     }
-    println!("{}", set.statistics);
+    say(&set.statistics)
+}
+
+/// A line for each token: its place, `+` where it is supervised, its id, its text.
+fn show_tokens(tokenizer: &Tokenizer, sample: &Sample) -> Result<()> {
+    for (place, (id, label)) in sample.input_ids.iter().zip(&sample.labels).enumerate() {
+        let mark = if *label == IGNORE_INDEX { ' ' } else { '+' };
+        let text = tokenizer.decode(&[*id], false)?;
+        let spelling = tokenizer.token(*id).unwrap_or_default();
+        say(format_args!(
+            "{place:5} {mark} {id:7}  {text:?}  {spelling}"
+        ))?;
+    }
     Ok(())
 }
 

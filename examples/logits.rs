@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn logits(options: &Options) -> Result<()> {
-    let (_, mut model) = options.compute.load(&options.model)?;
+    let mut model = options.compute.load(&cli::open(&options.model)?)?;
     if let Some(dir) = &options.adapter {
         Adapter::load(&mut model, dir)?;
     }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::tensor::DType;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use examples::cli::{self, ComputeArgs, Precision};
-use examples::settings::{self, Settings};
+use examples::settings;
 use llm_core::{SaveOptions, save_model};
 use llm_lora::Adapter;
 
@@ -23,12 +23,29 @@ struct Options {
     /// Where the merged model goes
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Type on disk; auto is that of the base
-    #[arg(long, value_enum, default_value = "auto")]
-    save_dtype: Precision,
-    /// The device to compute on
+    /// Type on disk [default: that of the base]
+    #[arg(long, value_enum)]
+    save_dtype: Option<DiskType>,
+    /// auto (the best that is compiled in and present), cpu, cuda, vulkan, metal or wgpu
     #[arg(long, default_value = "auto")]
     device: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DiskType {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl DiskType {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+            Self::F16 => DType::F16,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -36,17 +53,25 @@ fn main() -> ExitCode {
 }
 
 fn merge(options: &Options) -> Result<()> {
+    let same = |other: &PathBuf| {
+        options
+            .out
+            .canonicalize()
+            .is_ok_and(|out| other.canonicalize().is_ok_and(|other| out == other))
+    };
+    if same(&options.model) || same(&options.adapter) {
+        bail!("--out is the directory of the base or the adapter, which would be overwritten");
+    }
     let compute = ComputeArgs {
         device: options.device.clone(),
         dtype: Precision::F32,
     };
-    let (checkpoint, mut model) = compute.load(&options.model)?;
-    let adapter = Adapter::load(&mut model, &options.adapter)?;
-    adapter.merge(&mut model);
-    let dtype: DType = options
+    let checkpoint = cli::open(&options.model)?;
+    let mut model = compute.load(&checkpoint)?;
+    Adapter::load(&mut model, &options.adapter)?.merge(&mut model);
+    let dtype = options
         .save_dtype
-        .dtype()
-        .unwrap_or_else(|| checkpoint.dtype());
+        .map_or_else(|| checkpoint.dtype(), DiskType::dtype);
     let save = SaveOptions {
         dtype,
         ..SaveOptions::default()
@@ -58,10 +83,10 @@ fn merge(options: &Options) -> Result<()> {
         &save,
     )?;
     checkpoint.copy_side_files(&options.out)?;
-    // The template that the adapter was trained with is that of the merged model.
-    if let Some(settings) = Settings::of_run(&options.adapter)? {
-        std::fs::write(options.out.join(settings::FILE), settings.to_yaml()?)?;
+    // It records the template with which the adapter, and now the model, was trained.
+    let recorded = options.adapter.join(settings::FILE);
+    if recorded.exists() {
+        std::fs::copy(&recorded, options.out.join(settings::FILE))?;
     }
-    println!("wrote {}", options.out.display());
-    Ok(())
+    cli::say(format_args!("wrote {}", options.out.display()))
 }

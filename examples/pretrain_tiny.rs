@@ -9,12 +9,12 @@ use anyhow::{Context, Result, anyhow};
 use burn::module::Module;
 use burn::tensor::DType;
 use clap::Parser;
-use examples::cli::ComputeArgs;
+use examples::cli::{ComputeArgs, say};
+use examples::progress::Progress;
 use examples::{bundled, cli, corpus};
-use indicatif::{ProgressBar, ProgressStyle};
 use llm_core::{LlamaConfig, LlamaForCausalLM, SaveOptions, save_model};
 use llm_data::{Sample, Tokenizer};
-use llm_lora::{Event, Schedule, TrainConfig, Warmup, train};
+use llm_lora::{Schedule, TrainConfig, Warmup, train};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -44,9 +44,9 @@ struct Options {
     /// Windows of text in a step
     #[arg(long, default_value_t = 8)]
     batch_size: usize,
-    /// Tokens in a window
-    #[arg(long, default_value_t = 256)]
-    window: usize,
+    /// Tokens in a window; at most 512, the model's context
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(2..=512))]
+    window: u16,
     /// Peak learning rate
     #[arg(long, default_value_t = 3e-3)]
     learning_rate: f64,
@@ -63,20 +63,22 @@ fn main() -> ExitCode {
 
 fn pretrain(options: &Options) -> Result<()> {
     let documents = corpus::documents(options.seed);
-    std::fs::create_dir_all(&options.output)
-        .with_context(|| format!("cannot make {}", options.output.display()))?;
-    train_tokenizer(&documents, &options.output)?;
-    let tokenizer = Tokenizer::from_dir(&options.output)?;
+    // The finished model takes the old one's place: an interrupted run leaves that alone.
+    let partial = options.output.with_extension("partial");
+    std::fs::create_dir_all(&partial)
+        .with_context(|| format!("cannot make {}", partial.display()))?;
+    train_tokenizer(&documents, &partial)?;
+    let tokenizer = Tokenizer::from_dir(&partial)?;
     let config = model_config(&tokenizer)?;
     let mut model = LlamaForCausalLM::random(&config, options.seed, &options.compute.device()?);
     let encode = |document: &String| tokenizer.encode(document);
     let documents: Vec<Vec<u32>> = documents.iter().map(encode).collect::<Result<_, _>>()?;
     let (held_out, documents) = documents.split_at(HELD_OUT);
-    println!(
-        "{} parameters, {} tokens of text",
-        model.num_params(),
-        documents.iter().map(Vec::len).sum::<usize>()
-    );
+    let tokens: usize = documents.iter().map(Vec::len).sum();
+    say(format_args!(
+        "{} parameters, {tokens} tokens of text",
+        model.num_params()
+    ))?;
 
     let end = tokenizer
         .eos_id()
@@ -95,16 +97,27 @@ fn pretrain(options: &Options) -> Result<()> {
         ..TrainConfig::default()
     };
     let wanted = options.steps * options.batch_size;
-    let samples = windows(documents, end, options.window, wanted, options.seed);
-    let validation = windows(held_out, end, options.window, 1, options.seed);
+    let samples = windows(
+        documents,
+        end,
+        usize::from(options.window),
+        wanted,
+        options.seed,
+    );
+    let validation = windows(held_out, end, usize::from(options.window), 1, options.seed);
     fit(&mut model, &samples, &validation, &train_config)?;
     let save = SaveOptions {
         dtype: DType::BF16,
         ..SaveOptions::default()
     };
-    save_model(&model, &options.output, None, &save)?;
-    println!("wrote {}", options.output.display());
-    Ok(())
+    save_model(&model, &partial, None, &save)?;
+    std::fs::create_dir_all(&options.output)?;
+    for file in std::fs::read_dir(&partial)? {
+        let file = file?;
+        std::fs::rename(file.path(), options.output.join(file.file_name()))?;
+    }
+    std::fs::remove_dir(&partial)?;
+    say(format_args!("wrote {}", options.output.display()))
 }
 
 /// A byte-level BPE of 2048 tokens; single digits, as arithmetic is easier on them.
@@ -204,26 +217,15 @@ fn fit(
     validation: &[Sample],
     config: &TrainConfig,
 ) -> Result<()> {
-    let bar = ProgressBar::new(config.total_steps(samples.len()) as u64);
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:30} {pos}/{len} {msg}, {eta} left",
-    )?);
+    let progress = Progress::new(config.total_steps(samples.len()))?;
+    let mut shown = Ok(());
     train(model, samples, validation, config, |event| {
-        match event {
-            Event::Step(step) => {
-                bar.set_message(format!("loss {:.3}", step.loss));
-                bar.inc(1);
-            }
-            Event::Evaluation(evaluation) => bar.suspend(|| {
-                println!(
-                    "step {}: held-out loss {:.3}",
-                    evaluation.step, evaluation.eval_loss
-                );
-            }),
-            _ => {}
+        shown = progress.show(event);
+        match shown {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
         }
-        ControlFlow::Continue(())
     })?;
-    bar.finish_and_clear();
-    Ok(())
+    progress.finish();
+    shown
 }

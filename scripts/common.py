@@ -1,5 +1,5 @@
 """What compare_transformers.py and compare_peft.py share: our command-line examples, random models, the table of results."""
-import json, os, subprocess, sys
+import json, os, subprocess, sys, tempfile
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the libraries are imported
 import torch, transformers
 from safetensors.torch import load_file, save_file
@@ -46,24 +46,22 @@ class Examples:
 
     def logits(self, model, ids, adapter=None):
         """Logits [seq, vocab] of one sequence of ids, from our `logits` example."""
-        out = os.path.join(model if os.access(model, os.W_OK) else "/tmp", f"ours-{os.getpid()}.safetensors")
         more = ["--adapter", adapter] if adapter else []
-        try:
+        with tempfile.TemporaryDirectory(prefix="logits-") as folder:
+            out = os.path.join(folder, "logits.safetensors")
             self.run("logits", "--model", model, *more, "--input-ids", ",".join(map(str, ids)), "--out", out)
             return load_file(out)["logits"]
-        finally:
-            if os.path.exists(out):
-                os.remove(out)
 
 
 class Report:
     """Rows of name, largest difference, tolerance; printed as they come."""
 
     def __init__(self, width=34):
-        self.width, self.bad = width, []
+        self.width, self.bad, self.cases = width, [], 0
         print(f"{'case':{width}} {'max |difference|':>17} {'tolerance':>10}  result")
 
     def compare(self, name, got, expected, tolerance, note=""):
+        self.cases += 1
         if got.shape != expected.shape:
             return self.fail(name, f"shape {list(got.shape)}, expected {list(expected.shape)}")
         difference = (got.float() - expected.float()).abs().max().item()
@@ -77,6 +75,9 @@ class Report:
         print(f"{name:{self.width}} {'':17} {'':10}  FAILED: {why}", flush=True)
 
     def finish(self):
+        if not self.cases and not self.bad:
+            print("no case was compared")
+            return 1
         print(f"{len(self.bad)} of the cases failed: {', '.join(self.bad)}" if self.bad else "all equal")
         return 1 if self.bad else 0
 

@@ -1,5 +1,7 @@
-//! What all programs share: the device, loading a model, how errors reach the user.
+//! What all programs share: the device, loading a model, how output and errors reach the user.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,15 +11,43 @@ use clap::{Args, ValueEnum};
 use llm_core::{Checkpoint, LlamaForCausalLM, LoadOptions, open_device};
 use llm_data::{Template, Tokenizer};
 
-/// Runs a program and prints its error, causes included, without a backtrace.
+/// Runs a program and prints its error, causes included, without a backtrace. That nobody reads the
+/// output any more (`| head`) is no error.
 pub fn run(program: impl FnOnce() -> Result<()>) -> ExitCode {
-    match program() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+    let Err(error) = program() else {
+        return ExitCode::SUCCESS;
+    };
+    let is_closed_pipe = |cause: &&(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().find(is_closed_pipe).is_some() {
+        return ExitCode::SUCCESS;
+    }
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Many errors already say what their cause is.
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
     }
+    eprintln!("error: {text}");
+    ExitCode::FAILURE
+}
+
+/// Writes to the standard output at once.
+pub fn print(text: impl Display) -> Result<()> {
+    let mut out = io::stdout();
+    write!(out, "{text}").and_then(|()| out.flush())?;
+    Ok(())
+}
+
+/// Writes a line to the standard output.
+pub fn say(line: impl Display) -> Result<()> {
+    print(format_args!("{line}\n"))
 }
 
 /// The template of a name, or the tokenizer's default.
@@ -39,16 +69,16 @@ pub struct ComputeArgs {
     pub dtype: Precision,
 }
 
-/// A floating-point type, or the device's best.
+/// A floating-point type, or a choice by the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
-    /// The device's best.
+    /// By the device
     Auto,
-    /// 32 bits.
+    /// 32 bits
     F32,
-    /// bfloat16.
+    /// bfloat16
     Bf16,
-    /// Half precision.
+    /// IEEE half precision
     F16,
 }
 
@@ -70,9 +100,8 @@ impl ComputeArgs {
         Ok(open_device(&self.device)?)
     }
 
-    /// Opens a checkpoint and loads its model; warnings go to the terminal.
-    pub fn load(&self, dir: &Path) -> Result<(Checkpoint, LlamaForCausalLM)> {
-        let checkpoint = Checkpoint::open(dir).context("cannot open the model")?;
+    /// Loads the model of a checkpoint; warnings go to the terminal.
+    pub fn load(&self, checkpoint: &Checkpoint) -> Result<LlamaForCausalLM> {
         let options = LoadOptions {
             dtype: self.dtype.dtype(),
             strict: false,
@@ -81,6 +110,11 @@ impl ComputeArgs {
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
         }
-        Ok((checkpoint, loaded.model))
+        Ok(loaded.model)
     }
+}
+
+/// Opens a checkpoint.
+pub fn open(dir: &Path) -> Result<Checkpoint> {
+    Checkpoint::open(dir).context("cannot open the model")
 }

@@ -3,6 +3,7 @@
 pub mod bundled;
 pub mod cli;
 pub mod corpus;
+pub mod progress;
 pub mod run_dir;
 pub mod settings;
 pub mod talk;

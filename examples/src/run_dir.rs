@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use llm_core::checkpoint::write_atomically;
 use llm_lora::Event;
 
@@ -17,11 +17,42 @@ pub struct RunDir {
     metrics: File,
 }
 
+/// What a run with an adapter, and one of a whole model, write.
+const ADAPTER_FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+const MODEL_FILES: [&str; 3] = [
+    "config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+];
+
 impl RunDir {
-    /// Makes the directory, or takes an existing one, and starts its `metrics.jsonl` anew.
-    pub fn create(path: &Path) -> Result<Self> {
+    /// Makes the directory, or takes an existing one, and starts its `metrics.jsonl` anew. Finds out
+    /// whether the results will find their place, before they are computed.
+    pub fn create(path: &Path, full: bool) -> Result<Self> {
         let context = || format!("cannot write to {}", path.display());
         fs::create_dir_all(path).with_context(context)?;
+        let (ours, others) = match full {
+            true => (&MODEL_FILES[..], &ADAPTER_FILES[..]),
+            false => (&ADAPTER_FILES[..], &MODEL_FILES[..]),
+        };
+        if let Some(other) = others.iter().find(|name| path.join(name).exists()) {
+            bail!(
+                "{} holds {other} of another kind of run; choose another output",
+                path.display()
+            );
+        }
+        for name in ours.iter().chain(&[settings::FILE, "README.md"]) {
+            if path.join(name).is_dir() {
+                bail!(
+                    "{}: a directory stands where a file is to be written",
+                    path.join(name).display()
+                );
+            }
+        }
+        let probe = path.join(".writable");
+        File::create(&probe)
+            .and_then(|_| fs::remove_file(&probe))
+            .with_context(context)?;
         let metrics = File::create(path.join("metrics.jsonl")).with_context(context)?;
         Ok(Self {
             path: path.to_owned(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ValueEnum};
+use llm_data::{EncodeOptions, LoadOptions, OnBadRecord};
 use llm_lora::{LoraConfig, Modules, TrainConfig, Warmup};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -58,7 +59,8 @@ pub struct Settings {
     /// Supervise everything, the user's words too
     #[arg(long, help_heading = "Samples")]
     pub train_on_input: bool,
-    /// Share of the records that is kept for evaluation
+    /// Share of the records that is kept for evaluation; the repository's own records come with
+    /// held-out ones instead, which 0 leaves out
     #[arg(
         long,
         default_value_t = 0.05,
@@ -66,12 +68,16 @@ pub struct Settings {
         help_heading = "Samples"
     )]
     pub validation_share: f64,
-    /// Take the records in the file's order
+    /// Train on the records in the file's order
     #[arg(long, help_heading = "Samples")]
     pub no_shuffle: bool,
 
     /// Train all weights instead of an adapter
-    #[arg(long, help_heading = "Adapter")]
+    #[arg(
+        long,
+        conflicts_with_all = ["r", "alpha", "target_modules", "use_rslora", "use_dora"],
+        help_heading = "Adapter"
+    )]
     pub full: bool,
     /// Rank
     #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Adapter")]
@@ -92,7 +98,7 @@ pub struct Settings {
         help_heading = "Adapter"
     )]
     pub dropout: f64,
-    /// all-linear, or names such as q_proj,v_proj
+    /// all-linear, or names such as q_proj,v_proj; for the bundled model all-linear
     #[arg(
         long,
         default_value = "q_proj,v_proj",
@@ -107,7 +113,7 @@ pub struct Settings {
     #[arg(long, help_heading = "Adapter")]
     pub use_dora: bool,
 
-    /// Peak learning rate
+    /// Peak learning rate; for the bundled model 3e-3
     #[arg(
         long,
         default_value_t = 2e-4,
@@ -126,7 +132,7 @@ pub struct Settings {
         help_heading = "Training"
     )]
     pub warmup_ratio: f64,
-    /// Steps in which the learning rate grows, instead of a share
+    /// Steps in which the learning rate grows; overrides the share
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub warmup_steps: Option<usize>,
     /// Samples in one forward
@@ -154,7 +160,7 @@ pub struct Settings {
     /// Passes over the data
     #[arg(long, default_value_t = 3, value_name = "N", help_heading = "Training")]
     pub epochs: usize,
-    /// Steps, instead of epochs
+    /// Steps; overrides epochs
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub max_steps: Option<usize>,
     /// Evaluate every N steps, beside start, epochs' ends and last step
@@ -247,8 +253,11 @@ impl Settings {
             }
         }
         let mut settings: Self = serde_json::from_value(merged)?;
+        let is_free = |key: &str| !by_flag(key) && !in_file.contains_key(key);
+        if settings.full && !is_free("dropout") && settings.dropout != 0.0 {
+            bail!("dropout acts on adapters only; leave it out with full");
+        }
         if settings.model.is_none() {
-            let is_free = |key: &str| !by_flag(key) && !in_file.contains_key(key);
             if is_free("learning_rate") {
                 settings.learning_rate = BUNDLED_LEARNING_RATE;
             }
@@ -257,6 +266,32 @@ impl Settings {
             }
         }
         Ok(settings)
+    }
+
+    /// Checks what can be checked before anything is read or written.
+    pub fn validate(&self) -> Result<()> {
+        if !(0.0..1.0).contains(&self.validation_share) {
+            let share = self.validation_share;
+            bail!("validation_share: expected 0 or more, below 1, got {share}");
+        }
+        self.training().validate()?;
+        Ok(self.lora().validate()?)
+    }
+
+    /// The settings as they are recorded with what they produced: paths that hold from everywhere, and
+    /// no output, so that the same settings can be run again.
+    pub fn recorded(&self, template: &str) -> Self {
+        let absolute = |path: &Option<PathBuf>| {
+            path.as_ref()
+                .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()))
+        };
+        Self {
+            model: absolute(&self.model),
+            data: absolute(&self.data),
+            output: None,
+            template: Some(template.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// The model's directory.
@@ -316,23 +351,48 @@ impl Settings {
         }
     }
 
+    /// How records become samples.
+    pub fn encoding(&self) -> EncodeOptions {
+        EncodeOptions {
+            max_seq_len: self.max_seq_len,
+            mask_history: self.mask_history,
+            train_on_input: self.train_on_input,
+            ..EncodeOptions::default()
+        }
+    }
+
+    /// How data files are read.
+    pub fn loading(&self) -> LoadOptions {
+        LoadOptions {
+            on_bad_record: match self.on_bad_record {
+                BadRecords::Fail => OnBadRecord::Fail,
+                BadRecords::Skip => OnBadRecord::Skip,
+            },
+            ..LoadOptions::default()
+        }
+    }
+
     /// As a file that `--config` reads.
     pub fn to_yaml(&self) -> Result<String> {
         serde_saphyr::to_string(self).map_err(|error| anyhow!("cannot write settings: {error}"))
     }
+}
 
-    /// The settings with which a directory was made, or `None` where it holds none.
-    pub fn of_run(dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join(FILE);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let settings = serde_saphyr::from_str(&text);
-        settings
-            .map(Some)
-            .map_err(|error| anyhow!("{}: {error}", path.display()))
+/// The template with which the adapter or model of a directory was trained, where it is recorded.
+pub fn recorded_template(dir: &Path) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Recorded {
+        template: Option<String>,
     }
+    let path = dir.join(FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let recorded: Result<Recorded, _> = serde_saphyr::from_str(&text);
+    Ok(recorded
+        .map_err(|error| anyhow!("{}: {error}", path.display()))?
+        .template)
 }
 
 /// The keys and values of a settings file, each known and of the right type.
@@ -356,8 +416,12 @@ fn read_file(path: &Path) -> Result<Map<String, Value>> {
         }
     }
     // The types are those of the settings; the error names line and column.
-    serde_saphyr::from_str::<Settings>(&text).map_err(|error| anyhow!("{error}"))?;
-    Ok(values)
+    let typed: Settings = serde_saphyr::from_str(&text).map_err(|error| anyhow!("{error}"))?;
+    let typed = serde_json::to_value(typed)?;
+    Ok(values
+        .keys()
+        .map(|key| (key.clone(), typed[key].clone()))
+        .collect())
 }
 
 #[cfg(test)]

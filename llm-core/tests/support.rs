@@ -1,4 +1,6 @@
-//! Where fixtures are, and how to read and compare them.
+//! Where fixtures are, and how to read and compare them: for this crate's tests and llm-lora's.
+
+#![allow(dead_code, reason = "each of the two uses a part")]
 
 use std::path::{Path, PathBuf};
 

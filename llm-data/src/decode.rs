@@ -34,12 +34,32 @@ impl DecodeStream {
         }
     }
 
+    /// A stream whose ids continue `ids`. Of these only the last ones matter to a decoder.
+    pub(crate) fn after(tokenizer: Tokenizer, ids: &[u32]) -> Result<Self> {
+        let mut stream = Self::new(tokenizer);
+        let shown = ids.iter().rev().filter(|&&id| stream.is_shown(id));
+        let mut context: Vec<u32> = shown.take(MAX_PENDING).copied().collect();
+        context.reverse();
+        let mut text = stream.tokenizer.decode(&context, true)?;
+        // It must not begin in the middle of a character: that would break the ones behind it.
+        while context.len() > 1 && text.starts_with(char::REPLACEMENT_CHARACTER) {
+            context.remove(0);
+            text = stream.tokenizer.decode(&context, true)?;
+        }
+        (stream.context, stream.context_text) = (context, text);
+        Ok(stream)
+    }
+
+    fn is_shown(&self, id: u32) -> bool {
+        !self.tokenizer.is_special(id) && self.tokenizer.token(id).is_some()
+    }
+
     /// Takes the next id; gives the text that is complete with it, if there is any.
     ///
     /// # Errors
     /// [`Error::Encode`](crate::Error::Encode) where the decoder fails.
     pub fn push(&mut self, id: u32) -> Result<Option<String>> {
-        if self.tokenizer.is_special(id) || self.tokenizer.token(id).is_none() {
+        if !self.is_shown(id) {
             return Ok(None);
         }
         self.pending.push(id);

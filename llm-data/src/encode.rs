@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Result};
+use crate::ending::Ending;
+use crate::error::{Error, Refused, Result};
+use crate::place::Place;
 use crate::prompt::{Rendered, Template};
-use crate::record::{AlpacaRecord, Conversation, Dialogue, Message, Turn};
+use crate::record::{AlpacaRecord, Conversation, Dialogue, Message};
 use crate::stats::Statistics;
-use crate::tokenizer::{Place, Tokenizer};
+use crate::tokenizer::Tokenizer;
 use crate::truncate::{self, Truncation};
 
 /// The label of a token without loss, as in PyTorch and Hugging Face.
@@ -21,6 +23,9 @@ pub struct EncodeOptions {
     pub mask_history: bool,
     /// Supervise everything, the user's words too.
     pub train_on_input: bool,
+    /// Leave out and count records that the chat template refuses or cannot write, instead of
+    /// failing.
+    pub skip_refused: bool,
 }
 
 impl Default for EncodeOptions {
@@ -30,6 +35,7 @@ impl Default for EncodeOptions {
             max_seq_len: 512,
             mask_history: false,
             train_on_input: false,
+            skip_refused: false,
         }
     }
 }
@@ -82,7 +88,7 @@ pub struct Encoder {
     tokenizer: Tokenizer,
     template: Template,
     options: EncodeOptions,
-    stop_ids: Vec<u32>,
+    ending: Ending,
 }
 
 /// A conversation's tokens, each with whether the assistant says it.
@@ -127,9 +133,9 @@ impl Encoder {
             tokenizer,
             template,
             options,
-            stop_ids: Vec::new(),
+            ending: Ending::default(),
         };
-        encoder.stop_ids = encoder.find_stop_ids()?;
+        encoder.ending = encoder.find_ending()?;
         Ok(encoder)
     }
 
@@ -151,18 +157,13 @@ impl Encoder {
     /// The ids that end an answer: the tokenizer's end-of-sequence tokens and the one that the
     /// template puts behind answers.
     pub fn stop_ids(&self) -> &[u32] {
-        &self.stop_ids
+        &self.ending.ids
     }
 
-    /// The texts that end an answer in this template and for which the tokenizer has no token.
-    pub fn stop_strings(&self) -> Vec<&'static str> {
-        let missing = |text: &&str| self.tokenizer.token_id(text).is_none();
-        self.template
-            .stop_strings()
-            .iter()
-            .copied()
-            .filter(missing)
-            .collect()
+    /// The texts that end an answer in this template and for which the tokenizer has no special
+    /// token.
+    pub fn stop_strings(&self) -> Vec<&str> {
+        self.ending.strings.iter().map(String::as_str).collect()
     }
 
     /// Encodes one record.
@@ -200,8 +201,10 @@ impl Encoder {
     /// counted.
     ///
     /// # Errors
-    /// [`Error::NothingLeft`] where no sample remains; [`Error::Record`] with the record's number
-    /// for everything else, such as a chat template's refusal.
+    /// [`Error::NothingLeft`] where no sample remains. Where the chat template refuses records or
+    /// cannot write them, and [`skip_refused`](EncodeOptions::skip_refused) is not set,
+    /// [`Error::Record`] for one and [`Error::Records`] for several; [`Error::Record`] for everything
+    /// else. The numbers are those in `records`; [`Error::with_numbers`] makes them the file's.
     pub fn encode_all(&self, records: &[AlpacaRecord]) -> Result<EncodedSet> {
         self.encode_each(records.len(), |index| self.encode(&records[index]))
     }
@@ -221,7 +224,7 @@ impl Encoder {
         encode: impl Fn(usize) -> Result<Encoded>,
     ) -> Result<EncodedSet> {
         let (mut samples, mut records, mut cuts) = (Vec::new(), Vec::new(), Vec::new());
-        let mut dropped = BTreeMap::new();
+        let (mut dropped, mut refused) = (BTreeMap::new(), Refused::default());
         for record in 0..count {
             let reason = match encode(record) {
                 Ok(Encoded { sample, truncation }) => {
@@ -233,15 +236,16 @@ impl Encoder {
                 Err(Error::DoesNotFit { .. }) => "template_does_not_fit",
                 Err(Error::NothingSupervised) => "nothing_supervised",
                 Err(Error::WhitespaceRun { .. }) => "white_space_run",
-                Err(source) => {
-                    return Err(Error::Record {
-                        record: record + 1,
-                        source: Box::new(source),
-                    });
+                Err(error) if error.is_refusal() && self.options.skip_refused => "template_refused",
+                Err(error) if error.is_refusal() => {
+                    refused.push(error.of_record(record + 1));
+                    continue;
                 }
+                Err(error) => return Err(error.of_record(record + 1)),
             };
             *dropped.entry(reason.to_owned()).or_insert(0) += 1;
         }
+        refused.check()?;
         let statistics = Statistics::new(count, &samples, &cuts, dropped);
         if samples.is_empty() {
             let dropped = statistics.dropped_text();
@@ -298,10 +302,10 @@ impl Encoder {
         if answer.is_none_or(|answer| answer.trim().is_empty()) {
             return Err(Error::NothingSupervised);
         }
-        let (mut tokens, truncation) =
-            truncate::fit(dialogue, self.options.max_seq_len, |dialogue| {
-                self.tokens(dialogue)
-            })?;
+        let (limit, longest_token) = (self.options.max_seq_len, self.tokenizer.longest_token());
+        let (mut tokens, truncation) = truncate::fit(dialogue, limit, longest_token, |dialogue| {
+            self.tokens(dialogue)
+        })?;
         if tokens.answer.is_empty() {
             return Err(Error::NothingSupervised);
         }
@@ -326,18 +330,25 @@ impl Encoder {
     }
 
     pub(crate) fn tokens(&self, dialogue: &Dialogue<'_>) -> Result<Tokens> {
-        let Rendered { segments, mark } =
-            self.template.render(dialogue, self.tokenizer.specials())?;
+        let specials = self.tokenizer.specials();
+        self.rendered_tokens(&self.template.render(dialogue, specials)?)
+    }
+
+    pub(crate) fn rendered_tokens(&self, rendered: &Rendered) -> Result<Tokens> {
         let mut tokens = Tokens {
             ids: Vec::new(),
             spoken: Vec::new(),
             answer: 0..0,
         };
         let mut place = Place::Start;
-        for segment in &segments {
+        for segment in &rendered.segments {
             let begin = tokens.ids.len();
-            self.tokenizer
-                .encode_template(&segment.text, mark, &mut place, &mut tokens.ids)?;
+            self.tokenizer.encode_template(
+                &segment.text,
+                rendered.mark,
+                &mut place,
+                &mut tokens.ids,
+            )?;
             if segment.ends
                 && let Some(eos) = self.tokenizer.eos_id()
             {
@@ -349,31 +360,10 @@ impl Encoder {
                 tokens.answer = begin..tokens.ids.len();
             }
         }
-        let prefix = self.tokenizer.prefix_before(tokens.ids.first().copied());
+        let prefix = self.tokenizer.prefix_before(&tokens.ids).to_vec();
         tokens.ids.splice(..0, prefix.iter().copied());
         tokens.spoken.splice(..0, prefix.iter().map(|_| false));
         tokens.answer = tokens.answer.start + prefix.len()..tokens.answer.end + prefix.len();
         Ok(tokens)
-    }
-
-    /// Encodes a small conversation and looks which token ends the answer in it.
-    fn find_stop_ids(&self) -> Result<Vec<u32>> {
-        let turn = Turn {
-            instruction: "a",
-            input: "",
-            answer: Some("b"),
-        };
-        let tokens = self.tokens(&Dialogue {
-            system: None,
-            turns: vec![turn],
-        })?;
-        let mut ids = self.tokenizer.eos_ids().to_vec();
-        ids.extend(
-            tokens.ids[tokens.answer]
-                .last()
-                .filter(|&&id| self.tokenizer.is_special(id)),
-        );
-        ids.dedup();
-        Ok(ids)
     }
 }

@@ -7,8 +7,8 @@ use crate::issue::RecordIssue;
 /// The result of this crate's operations.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// How many issues [`Error::BadRecords`] spells out; all of them are in the variant.
-const SHOWN_ISSUES: usize = 20;
+/// How many records a message spells out.
+const SHOWN: usize = 20;
 
 /// Everything that can go wrong between a text file and a sample.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +43,14 @@ pub enum Error {
         line: usize,
     },
     /// Records that break the format; all of them, not only the first.
-    #[error("{}: {} problem(s) in the records{}", path.display(), issues.len(), list(issues))]
+    #[error("{}: {total} problem(s) in the records{}", path.display(), list(issues, *total))]
     BadRecords {
         /// The file.
         path: PathBuf,
-        /// Each problem with its line, record, field and reason.
+        /// The problems with their line, record, field and reason: the first 10 000 of them.
         issues: Vec<RecordIssue>,
+        /// How many problems there are.
+        total: usize,
     },
     /// A data file without a single record.
     #[error("{}: no records", path.display())]
@@ -103,6 +105,17 @@ pub enum Error {
         /// The tokenizer's file.
         path: PathBuf,
     },
+    /// The template `model` was asked for, and the checkpoint has several without a default.
+    #[error(
+        "{}: none of the chat templates is named `default`, only {}; choose another --template, or \
+         put one of them into chat_template.jinja", path.display(), names.join(", ")
+    )]
+    NoDefaultTemplate {
+        /// The configuration's file.
+        path: PathBuf,
+        /// The templates' names.
+        names: Vec<String>,
+    },
     /// A chat template cannot be parsed.
     #[error("chat template, line {line}: {reason}")]
     ChatTemplateSyntax {
@@ -135,7 +148,8 @@ pub enum Error {
     /// sample could match the prompt.
     #[error(
         "the chat template's generation prompt is no prefix of the same conversation with its \
-         reply: the prompt goes on with {prompt:?}, the conversation with {conversation:?}"
+         reply: the prompt goes on with {prompt:?}, the conversation with {conversation:?}; choose \
+         another --template"
     )]
     NotAPrefix {
         /// The beginning of what only the prompt has.
@@ -201,16 +215,97 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Error>,
     },
+    /// Several records that the chat template refuses or cannot write.
+    #[error("the chat template cannot write {total} of the records{}", list(errors, *total))]
+    Records {
+        /// The first of them, each an [`Error::Record`].
+        errors: Vec<Error>,
+        /// How many there are.
+        total: usize,
+    },
 }
 
-fn list(issues: &[RecordIssue]) -> String {
-    let mut text: String = issues
+impl Error {
+    /// The same error with other numbers for its records: number `n` becomes `numbers[n - 1]`, such
+    /// as the file's own ([`Loaded::numbers`](crate::Loaded::numbers)). One without such a number
+    /// stays.
+    #[must_use]
+    pub fn with_numbers(self, numbers: &[usize]) -> Self {
+        let number = |record: usize| {
+            let index = record.checked_sub(1);
+            index.and_then(|index| numbers.get(index)).copied()
+        };
+        match self {
+            Self::Record { record, source } => Self::Record {
+                record: number(record).unwrap_or(record),
+                source,
+            },
+            Self::Records { errors, total } => Self::Records {
+                errors: errors
+                    .into_iter()
+                    .map(|error| error.with_numbers(numbers))
+                    .collect(),
+                total,
+            },
+            other => other,
+        }
+    }
+
+    /// Whether a chat template refused one conversation, which says nothing about the next.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::ChatTemplateRefused { .. }
+                | Self::ChatTemplateFailed { .. }
+                | Self::NotAPrefix { .. }
+        )
+    }
+
+    pub(crate) fn of_record(self, record: usize) -> Self {
+        Self::Record {
+            record,
+            source: Box::new(self),
+        }
+    }
+}
+
+/// The records that a chat template refused; the first ones are held.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    errors: Vec<Error>,
+    total: usize,
+}
+
+impl Refused {
+    pub(crate) fn push(&mut self, error: Error) {
+        self.total += 1;
+        if self.errors.len() < SHOWN {
+            self.errors.push(error);
+        }
+    }
+
+    /// An error where there are any: one alone as it is.
+    pub(crate) fn check(mut self) -> Result<()> {
+        match self.total {
+            0 => Ok(()),
+            1 => self.errors.pop().map_or(Ok(()), Err),
+            total => Err(Error::Records {
+                errors: self.errors,
+                total,
+            }),
+        }
+    }
+}
+
+/// A line for each of the first ones, and how many of `total` follow.
+fn list<T: std::fmt::Display>(shown: &[T], total: usize) -> String {
+    let mut text: String = shown
         .iter()
-        .take(SHOWN_ISSUES)
-        .map(|issue| format!("\n  {issue}"))
+        .take(SHOWN)
+        .map(|one| format!("\n  {one}"))
         .collect();
-    if issues.len() > SHOWN_ISSUES {
-        text.push_str(&format!("\n  and {} more", issues.len() - SHOWN_ISSUES));
+    if total > SHOWN {
+        text.push_str(&format!("\n  and {} more", total - SHOWN));
     }
     text
 }

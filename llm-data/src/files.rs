@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::prompt::BUILT_IN_TOKENS;
 
 /// The contents of a tokenizer's files, for [`Tokenizer::from_parts`](crate::Tokenizer::from_parts).
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,16 @@ pub(crate) struct NamedTokens {
     pub(crate) eos_ids: Vec<u32>,
     pub(crate) add_bos_token: Option<bool>,
     pub(crate) chat_template: Option<String>,
+    /// The names of the configuration's chat templates where none is the default.
+    pub(crate) named_templates: Vec<String>,
+}
+
+/// The texts in which tokens stand that structure conversations.
+pub(crate) struct ControlText {
+    /// The chat template's source; empty without one.
+    pub(crate) chat_template: String,
+    /// Tokens: those that begin and end sequences, and those of the built-in templates.
+    pub(crate) tokens: Vec<String>,
 }
 
 impl TokenizerFiles {
@@ -66,12 +77,7 @@ impl TokenizerFiles {
     }
 
     pub(crate) fn named_tokens(&self, id: impl Fn(&str) -> Option<u32>) -> Result<NamedTokens> {
-        let parse = |name, text: &Option<String>| match text {
-            Some(text) => parse_object(&self.path.with_file_name(name), text),
-            None => Ok(Value::Null),
-        };
-        let config = parse("tokenizer_config.json", &self.tokenizer_config)?;
-        let map = parse("special_tokens_map.json", &self.special_tokens_map)?;
+        let (config, map) = self.parsed()?;
         let named = |field: &str| {
             let Some(token) = token_text(&config[field]).or_else(|| token_text(&map[field])) else {
                 return Ok(None);
@@ -82,16 +88,51 @@ impl TokenizerFiles {
             })
         };
         let eos = named("eos_token")?;
+        // Training pads by itself, so a padding token that does not exist does no harm.
+        let pad = named("pad_token").unwrap_or_else(|error| {
+            tracing::warn!(%error, "there is no padding token");
+            None
+        });
+        let chat_template = self.chat_template(&config);
         Ok(NamedTokens {
             bos: named("bos_token")?.or(self.bos_id),
-            pad: named("pad_token")?,
+            pad,
             eos_ids: eos.map_or_else(|| self.eos_ids.clone(), |eos| vec![eos]),
             add_bos_token: config["add_bos_token"].as_bool(),
-            chat_template: self
-                .chat_template
-                .clone()
-                .or_else(|| template(&config["chat_template"])),
+            named_templates: match chat_template {
+                Some(_) => Vec::new(),
+                None => template_names(&config["chat_template"]),
+            },
+            chat_template,
         })
+    }
+
+    pub(crate) fn control_text(&self) -> Result<ControlText> {
+        let (config, map) = self.parsed()?;
+        let named = ["bos_token", "eos_token"]
+            .into_iter()
+            .filter_map(|field| token_text(&config[field]).or_else(|| token_text(&map[field])));
+        Ok(ControlText {
+            chat_template: self.chat_template(&config).unwrap_or_default(),
+            tokens: named.chain(BUILT_IN_TOKENS).map(str::to_owned).collect(),
+        })
+    }
+
+    fn chat_template(&self, config: &Value) -> Option<String> {
+        let own = self.chat_template.clone();
+        own.or_else(|| template(&config["chat_template"]))
+    }
+
+    /// The configuration and the map of special tokens.
+    fn parsed(&self) -> Result<(Value, Value)> {
+        let parse = |name, text: &Option<String>| match text {
+            Some(text) => parse_object(&self.path.with_file_name(name), text),
+            None => Ok(Value::Null),
+        };
+        Ok((
+            parse("tokenizer_config.json", &self.tokenizer_config)?,
+            parse("special_tokens_map.json", &self.special_tokens_map)?,
+        ))
     }
 }
 
@@ -140,4 +181,11 @@ fn template(value: &Value) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn template_names(value: &Value) -> Vec<String> {
+    let names = value.as_array().into_iter().flatten();
+    names
+        .filter_map(|entry| entry["name"].as_str().map(str::to_owned))
+        .collect()
 }

@@ -35,10 +35,12 @@
 mod chat;
 mod decode;
 mod encode;
+mod ending;
 mod error;
 mod files;
 mod issue;
 mod load;
+mod place;
 mod prompt;
 mod record;
 mod sharegpt;

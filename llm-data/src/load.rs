@@ -1,5 +1,6 @@
 //! Reading data files: a JSON array or JSONL, told apart by the first character.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -45,9 +46,17 @@ impl Default for LoadOptions {
 pub struct Loaded<T> {
     /// The good records, in the file's order.
     pub records: Vec<T>,
-    /// The problems of the records left out; empty with [`OnBadRecord::Fail`].
+    /// For each record its number in the file, from 1, bad ones counted.
+    pub numbers: Vec<usize>,
+    /// The problems of the records left out, the first 10 000 of them; none with
+    /// [`OnBadRecord::Fail`].
     pub issues: Vec<RecordIssue>,
+    /// All records left out, by the first problem's [`Reason::key`].
+    pub refused: BTreeMap<&'static str, usize>,
 }
+
+/// How many problems are held; a file that is no data at all has as many as it has lines.
+const MAX_ISSUES: usize = 10_000;
 
 /// The problems of one record: field and reason.
 pub(crate) type Problems = Vec<(String, Reason)>;
@@ -82,22 +91,24 @@ fn load<T>(path: &Path, options: &LoadOptions, parse: Parse<T>) -> Result<Loaded
         Some(_) => reader.lines(options.max_line_bytes)?,
         None => {}
     }
-    let Loaded { records, issues } = reader.loaded;
-    if !issues.is_empty() && (options.on_bad_record == OnBadRecord::Fail || records.is_empty()) {
+    let (loaded, total) = (reader.loaded, reader.problems);
+    let nothing = loaded.records.is_empty();
+    if total > 0 && (options.on_bad_record == OnBadRecord::Fail || nothing) {
         return Err(Error::BadRecords {
             path: path.to_owned(),
-            issues,
+            issues: loaded.issues,
+            total,
         });
     }
-    if records.is_empty() {
+    if nothing {
         return Err(Error::EmptyDataset {
             path: path.to_owned(),
         });
     }
-    if !issues.is_empty() {
-        tracing::warn!(path = %path.display(), problems = issues.len(), "bad records left out");
+    if total > 0 {
+        tracing::warn!(path = %path.display(), problems = total, "bad records left out");
     }
-    Ok(Loaded { records, issues })
+    Ok(loaded)
 }
 
 struct Reader<'a, T> {
@@ -107,6 +118,8 @@ struct Reader<'a, T> {
     /// Lines begun so far, so that this is the current line's number once it has begun.
     line: usize,
     record: usize,
+    /// Problems so far, those that are not held among them.
+    problems: usize,
     loaded: Loaded<T>,
 }
 
@@ -115,7 +128,9 @@ impl<'a, T> Reader<'a, T> {
         let file = File::open(path).map_err(|source| io(path, source))?;
         let loaded = Loaded {
             records: Vec::new(),
+            numbers: Vec::new(),
             issues: Vec::new(),
+            refused: BTreeMap::new(),
         };
         Ok(Self {
             path,
@@ -123,6 +138,7 @@ impl<'a, T> Reader<'a, T> {
             parse,
             line: 1,
             record: 0,
+            problems: 0,
             loaded,
         })
     }
@@ -241,21 +257,29 @@ impl<'a, T> Reader<'a, T> {
             .map_err(|error| vec![(String::new(), Reason::Syntax(in_record(&error)))])
             .and_then(|value| (self.parse)(&value));
         match parsed {
-            Ok(record) => self.loaded.records.push(record),
+            Ok(record) => {
+                self.loaded.records.push(record);
+                self.loaded.numbers.push(self.record);
+            }
             Err(problems) => self.refuse(problems),
         }
     }
 
     fn refuse(&mut self, problems: Problems) {
         let (line, record) = (self.line, self.record);
-        self.loaded
-            .issues
-            .extend(problems.into_iter().map(|(field, reason)| RecordIssue {
-                line,
-                record,
-                field,
-                reason,
-            }));
+        self.problems += problems.len();
+        if let Some((_, reason)) = problems.first() {
+            *self.loaded.refused.entry(reason.key()).or_insert(0) += 1;
+        }
+        let room = MAX_ISSUES - self.loaded.issues.len();
+        let issue = |(field, reason)| RecordIssue {
+            line,
+            record,
+            field,
+            reason,
+        };
+        let held = problems.into_iter().take(room).map(issue);
+        self.loaded.issues.extend(held);
     }
 }
 

@@ -1,11 +1,12 @@
 //! Prompt templates: what stands around instructions and answers.
 
-use std::ops::Range;
+mod model;
+
 use std::sync::Arc;
 
 use crate::chat::ChatTemplate;
 use crate::error::{Error, Result};
-use crate::record::{Dialogue, Message, Role, Turn};
+use crate::record::{Dialogue, Turn};
 use crate::special::{Specials, unused_mark};
 use crate::tokenizer::Tokenizer;
 
@@ -74,6 +75,8 @@ const VICUNA_SYSTEM: &str = "A chat between a curious user and an artificial int
     assistant. The assistant gives helpful, detailed, and polite answers to the user's questions.";
 const VICUNA_END: &str = "</s>";
 const CHATML_END: &str = "<|im_end|>";
+/// Tokens that the templates here write; special wherever a tokenizer has added them.
+pub(crate) const BUILT_IN_TOKENS: [&str; 3] = ["<|im_start|>", CHATML_END, VICUNA_END];
 
 /// A stretch of a rendered conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,9 +151,16 @@ impl Template {
     /// The checkpoint's own chat template.
     ///
     /// # Errors
-    /// [`Error::NoChatTemplate`], or [`Error::ChatTemplateSyntax`] where it cannot be parsed.
+    /// [`Error::NoChatTemplate`], [`Error::NoDefaultTemplate`] where there are several and none is
+    /// the default, or [`Error::ChatTemplateSyntax`] where it cannot be parsed.
     pub fn model(tokenizer: &Tokenizer) -> Result<Self> {
         let Some(source) = tokenizer.chat_template() else {
+            if !tokenizer.named_templates().is_empty() {
+                return Err(Error::NoDefaultTemplate {
+                    path: tokenizer.path().with_file_name("tokenizer_config.json"),
+                    names: tokenizer.named_templates().to_vec(),
+                });
+            }
             return Err(Error::NoChatTemplate {
                 path: tokenizer.path().to_owned(),
             });
@@ -165,11 +175,11 @@ impl Template {
     /// The template for a checkpoint when none is named: its own where it has one, else `alpaca`.
     ///
     /// # Errors
-    /// [`Error::ChatTemplateSyntax`] where its own cannot be parsed.
+    /// Those of [`model`](Self::model) where it has one that cannot be used.
     pub fn default_for(tokenizer: &Tokenizer) -> Result<Self> {
-        match tokenizer.chat_template() {
-            Some(_) => Self::model(tokenizer),
-            None => Ok(Self(Kind::Alpaca(&ALPACA))),
+        match Self::model(tokenizer) {
+            Err(Error::NoChatTemplate { .. }) => Ok(Self(Kind::Alpaca(&ALPACA))),
+            own => own,
         }
     }
 
@@ -215,7 +225,7 @@ impl Template {
             Kind::Alpaca(texts) => alpaca(texts, dialogue, guard, &mut out),
             Kind::Chatml => chatml(dialogue, guard, &mut out),
             Kind::Vicuna => vicuna(dialogue, guard, &mut out),
-            Kind::Model(chat) => model(chat, dialogue, specials, guard, &mut out)?,
+            Kind::Model(chat) => model::write(chat, dialogue, specials, guard, &mut out)?,
         }
         Ok(out)
     }
@@ -297,87 +307,8 @@ fn vicuna(dialogue: &Dialogue<'_>, guard: impl Fn(&str) -> String, out: &mut Ren
     }
 }
 
-/// Renders the conversation turn by turn, once up to each answer with the generation prompt and
-/// once with the answer; the answer's segment is the difference.
-///
-/// A template may write an answer differently once a next turn follows (Qwen3 drops the thinking).
-/// The sequence then begins anew with that writing, so that what stands before the last answer is
-/// what generation gets, and the earlier answers are not supervised.
-fn model(
-    chat: &ChatTemplate,
-    dialogue: &Dialogue<'_>,
-    specials: &Specials,
-    guard: impl Fn(&str) -> String,
-    out: &mut Rendered,
-) -> Result<()> {
-    let mut messages: Vec<Message> = Vec::new();
-    messages.extend(
-        dialogue
-            .system
-            .map(|system| Message::new(Role::System, guard(system))),
-    );
-    let (mut done, mut tail) = (String::new(), String::new());
-    for turn in &dialogue.turns {
-        messages.push(Message::new(Role::User, guard(&user_text(turn))));
-        let prompt = chat.render(&messages, true)?;
-        match prompt.strip_prefix(&done) {
-            Some(rest) => out.context(rest),
-            None => {
-                out.segments.clear();
-                out.context(prompt.clone());
-            }
-        }
-        done = prompt;
-        tail.clear();
-        let Some(answer) = turn.answer else { continue };
-        let answer = guard(answer);
-        messages.push(Message::new(Role::Assistant, answer.clone()));
-        let full = chat.render(&messages, false)?;
-        let reply = full
-            .strip_prefix(&done)
-            .ok_or_else(|| not_a_prefix(&done, &full))?;
-        let (reply, rest) = reply.split_at(reply_end(reply, &answer, specials, out.mark));
-        out.answer(reply, false);
-        done += reply;
-        tail = rest.to_owned();
-    }
-    if !tail.is_empty() {
-        out.context(tail);
-    }
-    Ok(())
-}
-
-/// Where a reply ends in what a chat template wrote for it: behind the first special token after
-/// its text, or at the very end where no special token follows.
-fn reply_end(reply: &str, answer: &str, specials: &Specials, mark: char) -> usize {
-    let spans = specials.spans(reply, mark);
-    // The last such piece: a template may write a header, in which a short answer occurs too.
-    let text = spans.iter().rposition(|(range, special)| {
-        special.is_none() && reply[range.clone()].contains(answer.trim())
-    });
-    let end = |(range, special): &(Range<usize>, Option<u32>)| special.map(|_| range.end);
-    match text {
-        Some(text) => spans[text..].iter().find_map(end),
-        None => spans.iter().rev().find_map(end),
-    }
-    .unwrap_or(reply.len())
-}
-
-fn not_a_prefix(prompt: &str, conversation: &str) -> Error {
-    let same = prompt
-        .chars()
-        .zip(conversation.chars())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let excerpt = |text: &str| text.chars().skip(same).take(40).collect();
-    Error::NotAPrefix {
-        prompt: excerpt(prompt),
-        conversation: excerpt(conversation),
-    }
-}
-
 /// The user's message in chat templates: the instruction, and the input on the line below.
-fn user_text(turn: &Turn<'_>) -> String {
+pub(crate) fn user_text(turn: &Turn<'_>) -> String {
     match turn.input {
         "" => turn.instruction.to_owned(),
         input => format!("{}\n{input}", turn.instruction),

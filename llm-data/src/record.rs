@@ -90,7 +90,7 @@ pub(crate) struct Dialogue<'a> {
 }
 
 impl<'a> Dialogue<'a> {
-    /// The record's turns; an empty system text counts as none.
+    /// The record's turns; input and system text of white space alone count as none.
     pub(crate) fn from_record(record: &'a AlpacaRecord) -> Self {
         let history = record.history.iter().map(|(question, answer)| Turn {
             instruction: question,
@@ -99,11 +99,11 @@ impl<'a> Dialogue<'a> {
         });
         let last = Turn {
             instruction: &record.instruction,
-            input: &record.input,
+            input: said(&record.input).unwrap_or_default(),
             answer: Some(&record.output),
         };
         Self {
-            system: record.system.as_deref().filter(|system| !system.is_empty()),
+            system: record.system.as_deref().and_then(said),
             turns: history.chain([last]).collect(),
         }
     }
@@ -143,7 +143,7 @@ impl<'a> Dialogue<'a> {
             });
         }
         Ok(Self {
-            system: system.filter(|system| !system.is_empty()),
+            system: system.and_then(said),
             turns,
         })
     }
@@ -155,6 +155,11 @@ impl<'a> Dialogue<'a> {
         }
         self
     }
+}
+
+/// The text, unless it is white space alone.
+pub(crate) fn said(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.trim().is_empty())
 }
 
 impl AlpacaRecord {

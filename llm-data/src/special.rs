@@ -5,6 +5,7 @@
 //! is filled in, and only unmarked places become tokens.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use tokenizers::AddedToken;
@@ -22,6 +23,7 @@ pub(crate) enum Piece<'a> {
 #[derive(Debug)]
 pub(crate) struct Specials {
     tokens: Vec<(u32, AddedToken)>,
+    ids: HashSet<u32>,
     /// Whether a special token begins with this byte: most positions are ruled out by it.
     first_bytes: [bool; 256],
 }
@@ -38,13 +40,14 @@ impl Specials {
             first_bytes[usize::from(token.content.as_bytes()[0])] = true;
         }
         Self {
+            ids: tokens.iter().map(|(id, _)| *id).collect(),
             tokens,
             first_bytes,
         }
     }
 
     pub(crate) fn contains(&self, id: u32) -> bool {
-        self.tokens.iter().any(|(special, _)| *special == id)
+        self.ids.contains(&id)
     }
 
     /// The longest special token at the beginning of `text`.

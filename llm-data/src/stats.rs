@@ -89,9 +89,15 @@ impl Statistics {
         }
     }
 
-    /// Counts in the records that were already left out while loading.
+    /// Counts in the records that were already left out while loading, by their issues.
     pub fn add_issues(&mut self, issues: &[RecordIssue]) {
-        for (reason, count) in count_by_reason(issues) {
+        self.add_refused(&count_by_reason(issues));
+    }
+
+    /// Counts in the records that were already left out while loading
+    /// ([`Loaded::refused`](crate::Loaded::refused)), also those whose issues are not held.
+    pub fn add_refused(&mut self, refused: &BTreeMap<&'static str, usize>) {
+        for (&reason, &count) in refused {
             self.records += count;
             *self.dropped.entry(reason.to_owned()).or_insert(0) += count;
         }

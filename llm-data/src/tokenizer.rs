@@ -8,25 +8,14 @@ use tokenizers::Tokenizer as Engine;
 
 use crate::decode::DecodeStream;
 use crate::error::{Error, Result};
-use crate::files::{TokenizerFiles, parse_object};
+use crate::files::{ControlText, NamedTokens, TokenizerFiles, parse_object};
+use crate::place::{Place, drop_prefix};
 use crate::special::{Piece, Specials};
 
 /// The longest run of white space that is encoded. The `\s+(?!\S)` of byte-level pre-tokenizers
 /// backtracks over a run, and from a million characters on the regex engine gives up and the
 /// run comes out wrong, without an error.
 const MAX_WHITESPACE_RUN: usize = 100_000;
-
-/// Where a text stands in the sequence, which decides about the space that SentencePiece-like
-/// tokenizers put before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// At the sequence's beginning.
-    Start,
-    /// Right after a special token.
-    AfterSpecial,
-    /// After other text.
-    Middle,
-}
 
 /// A tokenizer read from `tokenizer.json` and the files beside it. Cheap to clone.
 ///
@@ -53,10 +42,15 @@ struct Inner {
     specials: Specials,
     prefix: Vec<u32>,
     vocab_size: usize,
+    /// Characters of the longest token.
+    longest_token: usize,
+    /// What the model makes of what it does not know.
+    unknown: Option<u32>,
     bos: Option<u32>,
     pad: Option<u32>,
     eos_ids: Vec<u32>,
     chat_template: Option<String>,
+    named_templates: Vec<String>,
 }
 
 impl Tokenizer {
@@ -86,6 +80,7 @@ impl Tokenizer {
             // BPE dropout is for training tokenizers; it would make encoding random.
             model.remove("dropout");
         }
+        mark_control_tokens(&mut json, &files.control_text()?);
         let own = engine(&json, false).map_err(&failed)?;
         let start = Arc::new(engine(&json, true).map_err(&failed)?);
         let variant = |place| {
@@ -97,12 +92,9 @@ impl Tokenizer {
         };
         let (after_special, middle) = (variant(Place::AfterSpecial)?, variant(Place::Middle)?);
         let named = files.named_tokens(|token| own.token_to_id(token))?;
-        let prefix = prefix(&own, named.bos, named.add_bos_token).map_err(&failed)?;
-        let vocab_size = own
-            .get_vocab(true)
-            .values()
-            .max()
-            .map_or(0, |&id| id as usize + 1);
+        let prefix = prefix(&own, &named).map_err(&failed)?;
+        let vocab = own.get_vocab(true);
+        let longest = vocab.keys().map(|token| token.chars().count()).max();
         Ok(Self(Arc::new(Inner {
             specials: Specials::new(own.get_added_tokens_decoder()),
             path,
@@ -111,11 +103,14 @@ impl Tokenizer {
             after_special,
             middle,
             prefix,
-            vocab_size,
+            vocab_size: vocab.values().max().map_or(0, |&id| id as usize + 1),
+            longest_token: longest.unwrap_or(1).max(1),
+            unknown: unknown(&json["model"]),
             bos: named.bos,
             pad: named.pad,
             eos_ids: named.eos_ids,
             chat_template: named.chat_template,
+            named_templates: named.named_templates,
         })))
     }
 
@@ -136,7 +131,7 @@ impl Tokenizer {
     /// The same as [`encode`](Self::encode).
     pub fn encode_sequence(&self, text: &str) -> Result<Vec<u32>> {
         let ids = self.encode(text)?;
-        let prefix = self.prefix_before(ids.first().copied());
+        let prefix = self.prefix_before(&ids);
         Ok(prefix.iter().copied().chain(ids.iter().copied()).collect())
     }
 
@@ -167,6 +162,15 @@ impl Tokenizer {
     /// Starts decoding a stream of ids piece by piece, special tokens left out.
     pub fn decode_stream(&self) -> DecodeStream {
         DecodeStream::new(self.clone())
+    }
+
+    /// The same for ids that continue `ids`, whose text is not given out again. Decoders in the way
+    /// of SentencePiece drop the space at a text's beginning; here it is no beginning.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] where the decoder fails.
+    pub fn decode_stream_after(&self, ids: &[u32]) -> Result<DecodeStream> {
+        DecodeStream::after(self.clone(), ids)
     }
 
     /// The largest id plus one, added tokens included: the least number of embeddings.
@@ -243,10 +247,19 @@ impl Tokenizer {
         &self.0.specials
     }
 
-    /// The ids that the tokenizer puts before a sequence that begins with `pieces`: none of them
-    /// twice.
-    pub(crate) fn prefix_before(&self, first: Option<u32>) -> &[u32] {
-        if first.is_some() && first == self.0.prefix.first().copied() {
+    /// Characters of the longest token.
+    pub(crate) fn longest_token(&self) -> usize {
+        self.0.longest_token
+    }
+
+    /// The names of the checkpoint's chat templates where there are several and no default.
+    pub(crate) fn named_templates(&self) -> &[String] {
+        &self.0.named_templates
+    }
+
+    /// What the tokenizer puts before the sequence `ids`: nothing where they begin with it already.
+    pub(crate) fn prefix_before(&self, ids: &[u32]) -> &[u32] {
+        if ids.starts_with(&self.0.prefix) {
             &[]
         } else {
             &self.0.prefix
@@ -277,6 +290,8 @@ impl Tokenizer {
         Ok(())
     }
 
+    /// Encodes plain text, which yields no special token. The engines do not parse them, but a
+    /// model may have one's text among its pieces; such text is encoded in two parts.
     fn encode_at(&self, text: &str, place: Place, ids: &mut Vec<u32>) -> Result<()> {
         check_whitespace(text)?;
         let engine = match place {
@@ -284,10 +299,39 @@ impl Tokenizer {
             Place::AfterSpecial => &self.0.after_special,
             Place::Middle => &self.0.middle,
         };
+        let special = |id: u32| self.is_special(id) && Some(id) != self.0.unknown;
         let encoding = engine.encode_fast(text, false).map_err(encode_error)?;
-        ids.extend_from_slice(encoding.get_ids());
+        if !encoding.get_ids().iter().any(|&id| special(id)) {
+            ids.extend_from_slice(encoding.get_ids());
+            return Ok(());
+        }
+        let encoding = engine.encode(text, false).map_err(encode_error)?;
+        let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
+        let mut cuts: Vec<usize> = tokens
+            .filter(|&(&id, _)| special(id))
+            .filter_map(|(_, &(start, end))| second_char(text, start, end))
+            .collect();
+        if cuts.is_empty() {
+            // A special token of one character, which cannot be written in any other way.
+            ids.extend_from_slice(encoding.get_ids());
+            return Ok(());
+        }
+        cuts.push(text.len());
+        let (mut begin, mut place) = (0, place);
+        for cut in cuts {
+            if cut > begin {
+                self.encode_at(&text[begin..cut], place, ids)?;
+                (begin, place) = (cut, Place::Middle);
+            }
+        }
         Ok(())
     }
+}
+
+/// Where the second character of `text[start..end]` begins.
+fn second_char(text: &str, start: usize, end: usize) -> Option<usize> {
+    let (second, _) = text.get(start..end)?.char_indices().nth(1)?;
+    Some(start + second)
 }
 
 fn encode_error(error: tokenizers::Error) -> Error {
@@ -314,7 +358,7 @@ fn check_whitespace(text: &str) -> Result<()> {
     for c in text.chars() {
         length = if c.is_whitespace() { length + 1 } else { 0 };
         if length > MAX_WHITESPACE_RUN {
-            // The rest of the run does not matter for the message's purpose, but its true length does.
+            // For the message: the length of the whole run, which may go on behind this character.
             let longest = text
                 .split(|c: char| !c.is_whitespace())
                 .map(|run| run.chars().count());
@@ -328,92 +372,63 @@ fn check_whitespace(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Marks the added tokens that structure conversations as special where the file does not: those
+/// in `control`, and of those in the chat template the ones spelled `<|…|>`. Others that a template
+/// writes, such as `<think>`, are the model's words and stay what they are.
+fn mark_control_tokens(json: &mut Value, control: &ControlText) {
+    let tokens = json.get_mut("added_tokens").and_then(Value::as_array_mut);
+    for token in tokens.into_iter().flatten() {
+        let text = token["content"].as_str().unwrap_or_default();
+        let bars = [("<|", "|>"), ("<｜", "｜>")]
+            .iter()
+            .any(|(begin, end)| text.starts_with(begin) && text.ends_with(end));
+        let written = bars && control.chat_template.contains(text);
+        if written || control.tokens.iter().any(|token| token == text) {
+            token["special"] = true.into();
+        }
+    }
+}
+
+/// The id of what a model does not know: Unigram names it by id, the others by its text.
+fn unknown(model: &Value) -> Option<u32> {
+    let id = match model["unk_token"].as_str() {
+        Some(token) => &model["vocab"][token],
+        None => &model["unk_id"],
+    };
+    id.as_u64().and_then(|id| u32::try_from(id).ok())
+}
+
 /// What the post-processor puts before a sequence, and what `add_bos_token` says about it.
-fn prefix(
-    engine: &Engine,
-    bos: Option<u32>,
-    add_bos: Option<bool>,
-) -> std::result::Result<Vec<u32>, String> {
-    let ids = |special| {
+fn prefix(engine: &Engine, named: &NamedTokens) -> std::result::Result<Vec<u32>, String> {
+    let ids = |text, special| {
         let encoding = engine
-            .encode_fast("a", special)
+            .encode_fast(text, special)
             .map_err(|error| error.to_string())?;
         Ok::<_, String>(encoding.get_ids().to_vec())
     };
-    let (with, without) = (ids(true)?, ids(false)?);
-    let begin = with
-        .windows(without.len().max(1))
-        .position(|window| window == without);
-    let mut prefix = with[..begin.unwrap_or(0)].to_vec();
-    match (add_bos, bos) {
+    // A text can have no tokens at all, so there are several.
+    let mut found = None;
+    for text in ["a", "1", ".", " ", "的"] {
+        let (with, without) = (ids(text, true)?, ids(text, false)?);
+        if !without.is_empty() {
+            let mut places = with.windows(without.len());
+            let begin = places.position(|window| window == without);
+            found = begin.map(|begin| with[..begin].to_vec());
+            break;
+        }
+    }
+    let mut prefix = match found {
+        Some(prefix) => prefix,
+        // Without a text between them, what ends a sequence is known by its name only.
+        None => ids("", true)?
+            .into_iter()
+            .take_while(|id| !named.eos_ids.contains(id))
+            .collect(),
+    };
+    match (named.add_bos_token, named.bos) {
         (Some(true), Some(bos)) if !prefix.contains(&bos) => prefix.insert(0, bos),
         (Some(false), Some(bos)) => prefix.retain(|&id| id != bos),
         _ => {}
     }
     Ok(prefix)
-}
-
-/// Edits a `tokenizer.json` so that text at `place` gets no space in front; whether it had to.
-fn drop_prefix(json: &mut Value, place: Place) -> bool {
-    let mut changed = false;
-    if place == Place::Middle
-        && let Some(normalizer) = json.get_mut("normalizer")
-    {
-        changed |= drop_prepend(normalizer);
-    }
-    if let Some(pre_tokenizer) = json.get_mut("pre_tokenizer") {
-        changed |= drop_prefix_space(pre_tokenizer, place);
-    }
-    changed
-}
-
-fn drop_prepend(normalizer: &mut Value) -> bool {
-    if normalizer["type"] == "Prepend" {
-        *normalizer = Value::Null;
-        return true;
-    }
-    let Some(steps) = normalizer
-        .get_mut("normalizers")
-        .and_then(Value::as_array_mut)
-    else {
-        return false;
-    };
-    let mut changed = false;
-    for step in steps.iter_mut() {
-        changed |= drop_prepend(step);
-    }
-    steps.retain(|step| !step.is_null());
-    changed
-}
-
-fn drop_prefix_space(pre_tokenizer: &mut Value, place: Place) -> bool {
-    let kind = pre_tokenizer["type"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let scheme = pre_tokenizer["prepend_scheme"].as_str();
-    match kind.as_str() {
-        "Sequence" => {
-            let steps = pre_tokenizer
-                .get_mut("pretokenizers")
-                .and_then(Value::as_array_mut);
-            steps.into_iter().flatten().fold(false, |changed, step| {
-                drop_prefix_space(step, place) | changed
-            })
-        }
-        // `first` means the first of the sequence, so after a special token there is no space
-        // either; `always` means every text between special tokens.
-        "Metaspace" if place == Place::Middle || scheme == Some("first") => {
-            let changed = scheme != Some("never");
-            pre_tokenizer["prepend_scheme"] = "never".into();
-            pre_tokenizer["add_prefix_space"] = false.into();
-            changed
-        }
-        "ByteLevel" if place == Place::Middle => {
-            let changed = pre_tokenizer["add_prefix_space"] == true;
-            pre_tokenizer["add_prefix_space"] = false.into();
-            changed
-        }
-        _ => false,
-    }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::encode::Tokens;
 use crate::error::{Error, Result};
-use crate::record::{Dialogue, Turn};
+use crate::record::{Dialogue, Turn, said};
 
 /// What was cut from one sample; all zero where nothing was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -19,42 +19,76 @@ pub struct Truncation {
 
 /// Shortens `dialogue` until its tokens fit, in this order: what the template writes after the last
 /// answer; the oldest turns of the history; the last user text from its end and the answer from its
-/// end, each by LLaMA-Factory's rule.
+/// end, each by LLaMA-Factory's rule. `longest_token` is in characters.
 pub(crate) fn fit<'a>(
     mut dialogue: Dialogue<'a>,
     limit: usize,
+    longest_token: usize,
     encode: impl Fn(&Dialogue<'a>) -> Result<Tokens>,
 ) -> Result<(Tokens, Truncation)> {
     let mut cut = Truncation::default();
     let mut tokens = encode(&dialogue)?;
-    while tokens.answer.end > limit && dialogue.turns.len() > 1 {
-        dialogue.turns.remove(0);
-        cut.history_turns += 1;
-        tokens = encode(&dialogue)?;
+    if tokens.answer.end > limit && dialogue.turns.len() > 1 {
+        (tokens, cut.history_turns) = drop_history(&dialogue, limit, &encode)?;
+        dialogue.turns.drain(..cut.history_turns);
     }
     if tokens.answer.end > limit && !tokens.answer.is_empty() {
-        tokens = shorten(dialogue, limit, tokens, &encode, &mut cut)?;
+        tokens = shorten(dialogue, limit, longest_token, tokens, &encode, &mut cut)?;
     }
     tokens.ids.truncate(limit);
     tokens.spoken.truncate(limit);
     Ok((tokens, cut))
 }
 
+/// The tokens without as few of the oldest turns as possible, and how many those are; all but the
+/// last turn where that is not enough.
+fn drop_history<'a>(
+    dialogue: &Dialogue<'a>,
+    limit: usize,
+    encode: &impl Fn(&Dialogue<'a>) -> Result<Tokens>,
+) -> Result<(Tokens, usize)> {
+    let without = |dropped: usize| {
+        encode(&Dialogue {
+            system: dialogue.system,
+            turns: dialogue.turns[dropped..].to_vec(),
+        })
+    };
+    let (mut too_few, mut enough) = (0, dialogue.turns.len() - 1);
+    let mut tokens = without(enough)?;
+    if tokens.answer.end > limit {
+        return Ok((tokens, enough));
+    }
+    while enough - too_few > 1 {
+        let middle = too_few + (enough - too_few) / 2;
+        let longer = without(middle)?;
+        if longer.answer.end <= limit {
+            (tokens, enough) = (longer, middle);
+        } else {
+            too_few = middle;
+        }
+    }
+    Ok((tokens, enough))
+}
+
 /// Shortens the one turn that is left, and the answer if that is not enough.
 fn shorten<'a>(
     mut dialogue: Dialogue<'a>,
     limit: usize,
+    longest_token: usize,
     mut tokens: Tokens,
     encode: &impl Fn(&Dialogue<'a>) -> Result<Tokens>,
     cut: &mut Truncation,
 ) -> Result<Tokens> {
     let whole = dialogue.turns[0];
-    let chars = |turn: Turn<'_>| turn.instruction.chars().count() + turn.input.chars().count();
-    let mut keep = |kept| {
-        dialogue.turns[0] = first_chars(whole, kept);
-        encode(&dialogue)
+    let prompt = |kept| {
+        let turn = first_chars(whole, kept);
+        let dialogue = Dialogue {
+            system: dialogue.system,
+            turns: vec![turn],
+        };
+        encode(&dialogue.unanswered()).map(|tokens| tokens.ids.len())
     };
-    let template = keep(0)?.answer.start;
+    let template = prompt(0)?;
     let does_not_fit = Error::DoesNotFit {
         needed: template + 2,
         max_seq_len: limit,
@@ -62,28 +96,44 @@ fn shorten<'a>(
     let Some(room) = limit.checked_sub(template).filter(|&room| room >= 2) else {
         return Err(does_not_fit);
     };
-    let budget =
-        template + source_budget(tokens.answer.start - template, tokens.answer.len(), room);
-    if tokens.answer.start > budget {
-        // `fits` characters are known to fit, `too_many` are known not to.
-        let (mut fits, mut too_many) = (0, chars(whole));
-        while too_many - fits > 1 {
-            let middle = fits + (too_many - fits) / 2;
-            if keep(middle)?.answer.start <= budget {
-                fits = middle
-            } else {
-                too_many = middle
-            }
-        }
-        if fits == 0 {
+    let source = tokens.answer.start.saturating_sub(template);
+    let source = source_budget(source, tokens.answer.len(), room);
+    if tokens.answer.start > template + source {
+        let chars = whole.instruction.chars().count() + whole.input.chars().count();
+        let fits = |kept| prompt(kept).map(|length| length <= template + source);
+        let kept = most(chars, source.saturating_mul(longest_token), fits)?;
+        if kept == 0 {
             return Err(does_not_fit);
         }
-        cut.user_chars = chars(whole) - fits;
-        tokens = keep(fits)?;
+        cut.user_chars = chars - kept;
+        dialogue.turns[0] = first_chars(whole, kept);
+        tokens = encode(&dialogue)?;
     }
     cut.answer_tokens = tokens.answer.end.saturating_sub(limit);
     tokens.answer.end = tokens.answer.end.min(limit);
     Ok(tokens)
+}
+
+/// The largest count below `too_many` that `fits`, where 0 does and `too_many` does not. Nothing
+/// much above `likely` is tried unless that fits.
+fn most(mut too_many: usize, likely: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
+    let (mut enough, mut next) = (0, likely.max(1));
+    while next < too_many {
+        if fits(next)? {
+            (enough, next) = (next, next.saturating_mul(2));
+        } else {
+            too_many = next;
+        }
+    }
+    while too_many - enough > 1 {
+        let middle = enough + (too_many - enough) / 2;
+        if fits(middle)? {
+            enough = middle;
+        } else {
+            too_many = middle;
+        }
+    }
+    Ok(enough)
 }
 
 /// How many of `room` tokens the source gets: LLaMA-Factory's `infer_seqlen`, with the template's
@@ -99,13 +149,14 @@ fn source_budget(source: usize, target: usize, room: usize) -> usize {
     share.clamp(1, room - 1)
 }
 
-/// The turn with only the first `kept` characters of its instruction and input.
+/// The turn with only the first `kept` characters of its instruction and input. An input of which
+/// white space is left is none.
 fn first_chars(turn: Turn<'_>, kept: usize) -> Turn<'_> {
     let instruction = prefix(turn.instruction, kept);
     let left = kept.saturating_sub(turn.instruction.chars().count());
     Turn {
         instruction,
-        input: prefix(turn.input, left),
+        input: said(prefix(turn.input, left)).unwrap_or_default(),
         ..turn
     }
 }
@@ -145,5 +196,76 @@ mod tests {
             [("你好", "ab"), ("你好", "a"), ("你好", "")]
         );
         assert_eq!([kept(1), kept(0)], [("你", ""), ("", "")]);
+    }
+
+    /// Encodes each turn as a token for each of its characters, and counts how often and how much.
+    fn counting<'a>(
+        seen: &std::cell::RefCell<Vec<usize>>,
+    ) -> impl Fn(&Dialogue<'a>) -> Result<Tokens> {
+        move |dialogue| {
+            let answer = dialogue.turns.last().and_then(|turn| turn.answer);
+            let last = answer.map_or(0, |answer| answer.chars().count());
+            let all: usize = dialogue
+                .turns
+                .iter()
+                .flat_map(|turn| {
+                    [
+                        turn.instruction,
+                        turn.input,
+                        turn.answer.unwrap_or_default(),
+                    ]
+                })
+                .map(|text| text.chars().count())
+                .sum();
+            seen.borrow_mut().push(all);
+            Ok(Tokens {
+                ids: vec![0; all],
+                spoken: vec![false; all],
+                answer: all - last..all,
+            })
+        }
+    }
+
+    #[test]
+    fn a_long_history_takes_few_encodings() {
+        let turn = Turn {
+            instruction: "four",
+            input: "",
+            answer: Some("more"),
+        };
+        let dialogue = Dialogue {
+            system: None,
+            turns: vec![turn; 1_000],
+        };
+        let seen = Default::default();
+        let (tokens, cut) = fit(dialogue, 83, 1, counting(&seen)).unwrap();
+        assert_eq!((tokens.ids.len(), cut.history_turns), (80, 990));
+        assert!(seen.borrow().len() < 16, "{:?}", seen.borrow());
+    }
+
+    #[test]
+    fn a_long_text_is_encoded_once() {
+        let long = "x".repeat(1_000_000);
+        let dialogue = Dialogue {
+            system: None,
+            turns: vec![Turn {
+                instruction: &long,
+                input: "",
+                answer: Some("answer"),
+            }],
+        };
+        let seen = Default::default();
+        let (tokens, cut) = fit(dialogue, 100, 8, counting(&seen)).unwrap();
+        assert_eq!((tokens.ids.len(), cut.user_chars), (100, 1_000_000 - 94));
+        let seen = seen.into_inner();
+        assert!(seen[1..].iter().all(|&chars| chars <= 8 * 94), "{seen:?}");
+    }
+
+    #[test]
+    fn the_search_goes_above_the_likely_end_where_that_fits() {
+        for (fitting, likely) in [(0, 1), (1, 1), (37, 4), (99, 1), (50, 1_000)] {
+            let kept = most(100, likely, |kept| Ok(kept <= fitting)).unwrap();
+            assert_eq!(kept, fitting);
+        }
     }
 }

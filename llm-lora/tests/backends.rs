@@ -41,9 +41,10 @@ fn full(device: &Device) -> LlamaForCausalLM {
 }
 
 /// Trains on two rows a step.
-fn steps(model: LlamaForCausalLM) -> (LlamaForCausalLM, Vec<Step>) {
+fn steps(mut model: LlamaForCausalLM) -> (LlamaForCausalLM, Vec<Step>) {
     let batches = Golden::open(own("batches.safetensors"));
-    run(model, &samples(&batches)[..8], &config(5e-3, 2))
+    let steps = run(&mut model, &samples(&batches)[..8], &config(5e-3, 2));
+    (model, steps)
 }
 
 fn compare(ours: &[Step], theirs: &[Step], what: &str) {

@@ -7,9 +7,5 @@ mod adapters;
 mod backends;
 mod faults;
 #[path = "../../llm-core/tests/support.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with llm-core's tests, which use more of it"
-)]
 mod support;
 mod training;

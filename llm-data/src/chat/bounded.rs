@@ -298,7 +298,10 @@ mod tests {
             "{#",
             "{{ + }}",
         ] {
-            rewrite(source);
+            assert!(
+                crate::ChatTemplate::new(source, "", "").is_err(),
+                "{source}"
+            );
         }
     }
 }
