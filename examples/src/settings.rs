@@ -61,7 +61,7 @@ pub struct Settings {
     pub train_on_input: bool,
     /// Share of the records that is kept for evaluation; the repository's own records come with
     /// held-out ones instead, which 0 leaves out
-    #[arg(
+    #[arg(value_parser = finite, 
         long,
         default_value_t = 0.05,
         value_name = "SHARE",
@@ -83,7 +83,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Adapter")]
     pub r: usize,
     /// The adapter's branch is scaled by alpha / r
-    #[arg(
+    #[arg(value_parser = finite, 
         long,
         default_value_t = 16.0,
         value_name = "X",
@@ -91,7 +91,7 @@ pub struct Settings {
     )]
     pub alpha: f64,
     /// Probability of dropping an element of the branch's input
-    #[arg(
+    #[arg(value_parser = finite, 
         long,
         default_value_t = 0.05,
         value_name = "P",
@@ -114,7 +114,7 @@ pub struct Settings {
     pub use_dora: bool,
 
     /// Peak learning rate; for the bundled model 3e-3
-    #[arg(
+    #[arg(value_parser = finite, 
         long,
         default_value_t = 2e-4,
         value_name = "X",
@@ -125,7 +125,7 @@ pub struct Settings {
     #[arg(long, value_enum, default_value = "cosine", help_heading = "Training")]
     pub schedule: Schedule,
     /// Share of the steps in which the learning rate grows
-    #[arg(
+    #[arg(value_parser = finite, 
         long,
         default_value_t = 0.03,
         value_name = "SHARE",
@@ -142,7 +142,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Training")]
     pub gradient_accumulation_steps: usize,
     /// AdamW's weight decay
-    #[arg(
+    #[arg(value_parser = finite, 
         long,
         default_value_t = 0.0,
         value_name = "X",
@@ -150,7 +150,7 @@ pub struct Settings {
     )]
     pub weight_decay: f64,
     /// The gradient's norm is cut to this; 0 leaves it
-    #[arg(
+    #[arg(value_parser = finite, 
         long,
         default_value_t = 1.0,
         value_name = "X",
@@ -174,6 +174,15 @@ pub struct Settings {
         help_heading = "Training"
     )]
     pub seed: u64,
+}
+
+/// A number that YAML and JSON can hold.
+fn finite(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    match number.is_finite() {
+        true => Ok(number),
+        false => Err("not a finite number".to_owned()),
+    }
 }
 
 /// What to do about malformed records.
@@ -254,7 +263,10 @@ impl Settings {
         }
         let mut settings: Self = serde_json::from_value(merged)?;
         let is_free = |key: &str| !by_flag(key) && !in_file.contains_key(key);
-        if settings.full && !is_free("dropout") && settings.dropout != 0.0 {
+        if settings.full && is_free("dropout") {
+            settings.dropout = 0.0;
+        }
+        if settings.full && settings.dropout != 0.0 {
             bail!("dropout acts on adapters only; leave it out with full");
         }
         if settings.model.is_none() {
@@ -418,6 +430,12 @@ fn read_file(path: &Path) -> Result<Map<String, Value>> {
     // The types are those of the settings; the error names line and column.
     let typed: Settings = serde_saphyr::from_str(&text).map_err(|error| anyhow!("{error}"))?;
     let typed = serde_json::to_value(typed)?;
+    for (key, value) in &values {
+        // YAML's reader takes "8" for 8; a quoted number is a mistake more often than not.
+        if value.is_string() && typed[key].is_number() {
+            bail!("`{key}`: expected a number, got the text {value}");
+        }
+    }
     Ok(values
         .keys()
         .map(|key| (key.clone(), typed[key].clone()))
@@ -457,13 +475,24 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let settings = resolve("r: 4\nlearning_rate: 0.001\nfull: true\n", &["--r", "2"]).unwrap();
+        let settings = resolve(
+            "r: 4\nlearning_rate: 0.001\nmask_history: true\n",
+            &["--r", "2"],
+        )
+        .unwrap();
         assert_eq!(
-            (settings.r, settings.learning_rate, settings.full),
+            (settings.r, settings.learning_rate, settings.mask_history),
             (2, 0.001, true)
         );
         let text = settings.to_yaml().unwrap();
         assert_eq!(resolve(&text, &[]).unwrap(), settings);
+    }
+
+    #[test]
+    fn dropout_belongs_to_adapters() {
+        assert_eq!(resolve("full: true", &[]).unwrap().dropout, 0.0);
+        assert_eq!(resolve("", &[]).unwrap().dropout, 0.05);
+        assert!(resolve("full: true\ndropout: 0.1", &[]).is_err());
     }
 
     #[test]
@@ -482,7 +511,7 @@ mod tests {
         assert!(error("qqq: 1").contains("unknown key `qqq`"));
         let text = error("model: x\nr: \"eight\"\n");
         assert!(text.contains("line 2"), "{text}");
-        assert!(resolve("r: \"8\"\n", &[]).is_err());
+        assert!(error("r: \"8\"\n").contains("`r`: expected a number"));
         let bomb: String = (1..40).fold("a0: &a0 [x]\n".to_owned(), |bomb, i| {
             let last = i - 1;
             format!("{bomb}a{i}: &a{i} [*a{last}, *a{last}, *a{last}, *a{last}]\n")

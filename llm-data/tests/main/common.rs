@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use llm_data::{AlpacaRecord, EncodeOptions, Encoder, Template, Tokenizer, TokenizerFiles};
+use llm_data::{
+    AlpacaRecord, EncodeOptions, Encoder, IGNORE_INDEX, Sample, Template, Tokenizer, TokenizerFiles,
+};
 use serde_json::{Value, json};
 
 /// A path in the shared folder; none, with the reason printed, where it is absent and
@@ -97,4 +99,45 @@ pub(crate) fn record(instruction: &str, input: &str, output: &str) -> AlpacaReco
         output: output.to_owned(),
         ..AlpacaRecord::default()
     }
+}
+
+/// A Unigram tokenizer, whose special tokens are pieces of the model, and the likeliest of all.
+pub(crate) fn unigram() -> Tokenizer {
+    let mut json = tiny_json();
+    let special = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"];
+    let bytes = (0..=255_u8).map(|byte| json!([format!("<0x{byte:02X}>"), -20.0]));
+    let letters = ('!'..='~').map(|letter| json!([letter, -5.0]));
+    let vocab: Vec<Value> = special
+        .map(|token| json!([token, 0.0]))
+        .into_iter()
+        .chain([json!(["▁", -3.0])])
+        .chain(letters)
+        .chain(bytes)
+        .collect();
+    json["model"] = json!({"type": "Unigram", "unk_id": 0, "byte_fallback": true, "vocab": vocab});
+    tokenizer(&json, json!({"bos_token": "<s>", "eos_token": "</s>"}))
+}
+
+/// The sample as text, `[` and `]` around what is supervised.
+pub(crate) fn shown(tokenizer: &Tokenizer, sample: &Sample) -> String {
+    let mut text = String::new();
+    let mut run = Vec::new();
+    let mut inside = false;
+    for (&id, &label) in sample.input_ids.iter().zip(&sample.labels) {
+        if (label != IGNORE_INDEX) != inside {
+            text += &tokenizer.decode(&std::mem::take(&mut run), false).unwrap();
+            text.push(if inside { ']' } else { '[' });
+            inside = !inside;
+        }
+        run.push(id);
+    }
+    text += &tokenizer.decode(&run, false).unwrap();
+    if inside { text + "]" } else { text }
+}
+
+pub(crate) fn with_template(source: &str) -> Tokenizer {
+    tokenizer(
+        &tiny_json(),
+        json!({"eos_token": "</s>", "bos_token": "<s>", "chat_template": source}),
+    )
 }

@@ -148,6 +148,44 @@ fn the_message_shows_the_first_problems_and_counts_the_others() {
 }
 
 #[test]
+fn records_know_their_number_in_the_file() {
+    for content in [
+        format!("{GOOD}\n{{}}\n\n{GOOD}\nx\n{GOOD}"),
+        format!("[{GOOD}, {{}}, {GOOD}, 1, {GOOD}]"),
+    ] {
+        assert_eq!(DataFile::new(content).skip().numbers, [1, 3, 5]);
+    }
+}
+
+#[test]
+fn no_more_than_ten_thousand_problems_are_held_and_all_are_counted() {
+    let file = DataFile::new(format!("{GOOD}\n") + &"{}\n".repeat(7_000) + &"x\n".repeat(20));
+    let loaded = file.skip();
+    assert_eq!((loaded.issues.len(), loaded.records.len()), (10_000, 1));
+    assert_eq!(
+        (loaded.refused["missing_field"], loaded.refused["syntax"]),
+        (7_000, 20)
+    );
+    let error = file.load().unwrap_err();
+    assert!(
+        matches!(&error, Error::BadRecords { issues, total: 14_020, .. } if issues.len() == 10_000)
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("14020 problem(s)") && text.ends_with("and 14000 more"),
+        "{text}"
+    );
+    let tokenizer = crate::common::tiny();
+    let encoder = crate::common::encoder(&tokenizer, "chatml", crate::common::long());
+    let mut statistics = encoder.encode_all(&loaded.records).unwrap().statistics;
+    statistics.add_refused(&loaded.refused);
+    assert_eq!(
+        (statistics.records, statistics.dropped["syntax"]),
+        (7_021, 20)
+    );
+}
+
+#[test]
 fn a_broken_array_says_where() {
     let place = |content: &str| match DataFile::new(content).load().unwrap_err() {
         Error::Json { line, column, .. } => (line, column),

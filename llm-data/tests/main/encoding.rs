@@ -1,28 +1,9 @@
 //! Samples: what is supervised, by which options, and what becomes of a data set.
 
-use llm_data::{
-    AlpacaRecord, EncodeOptions, Encoder, Error, IGNORE_INDEX, Sample, Template, Tokenizer,
-};
+use llm_data::{AlpacaRecord, EncodeOptions, Encoder, Error, Template, Tokenizer};
 use serde_json::json;
 
-use crate::common::{encoder, long, record, tiny, tiny_json, tokenizer};
-
-/// The sample as text, `[` and `]` around what is supervised.
-fn shown(tokenizer: &Tokenizer, sample: &Sample) -> String {
-    let mut text = String::new();
-    let mut run = Vec::new();
-    let mut inside = false;
-    for (&id, &label) in sample.input_ids.iter().zip(&sample.labels) {
-        if (label != IGNORE_INDEX) != inside {
-            text += &tokenizer.decode(&std::mem::take(&mut run), false).unwrap();
-            text.push(if inside { ']' } else { '[' });
-            inside = !inside;
-        }
-        run.push(id);
-    }
-    text += &tokenizer.decode(&run, false).unwrap();
-    if inside { text + "]" } else { text }
-}
+use crate::common::{encoder, long, record, shown, tiny, tiny_json, tokenizer, with_template};
 
 fn with_history() -> AlpacaRecord {
     AlpacaRecord {
@@ -223,13 +204,6 @@ fn answers_stop_at_the_templates_own_end_token() {
     );
 }
 
-fn with_template(source: &str) -> Tokenizer {
-    tokenizer(
-        &tiny_json(),
-        json!({"eos_token": "</s>", "bos_token": "<s>", "chat_template": source}),
-    )
-}
-
 #[test]
 fn what_a_chat_template_writes_after_the_end_token_is_not_supervised() {
     let source = "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content | trim }} [/INST]{% else %} {{ m.content | trim }} {{ eos_token }}<|im_end|>\n\n{% endif %}{% endfor %}";
@@ -268,18 +242,6 @@ fn a_template_that_rewrites_history_supervises_the_last_answer_after_what_genera
 }
 
 #[test]
-fn a_generation_prompt_that_the_reply_does_not_continue_is_an_error() {
-    let source = "{% for m in messages %}{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<think>{% endif %}";
-    let tokenizer = with_template(source);
-    let template = Template::model(&tokenizer).unwrap();
-    let error = Encoder::new(tokenizer.clone(), template, long()).unwrap_err();
-    assert!(
-        matches!(&error, Error::NotAPrefix { prompt, .. } if prompt == "<think>"),
-        "{error}"
-    );
-}
-
-#[test]
 fn the_templates_refusal_reaches_the_user_with_the_record() {
     let source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('No system, please') }}{% endif %}{{ m.content }}</s>{% endfor %}";
     let tokenizer = with_template(source);
@@ -291,6 +253,68 @@ fn the_templates_refusal_reaches_the_user_with_the_record() {
         error.to_string(),
         "record 2: the chat template refuses the conversation: No system, please"
     );
+}
+
+#[test]
+fn all_refusals_are_told_together_or_counted() {
+    let source = "{% for m in messages %}{% if 'no' in m.content %}{{ raise_exception('No ' + m.content) }}{% endif %}{{ m.content }}</s>{% endfor %}";
+    let tokenizer = with_template(source);
+    let mut records = vec![record("yes", "", "b")];
+    records.extend((0..25).map(|number| record(&format!("no {number}"), "", "b")));
+    let strict = encoder(&tokenizer, "model", long());
+    let error = strict.encode_all(&records).unwrap_err();
+    assert!(
+        matches!(&error, Error::Records { total: 25, .. }),
+        "{error}"
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("\n  record 2: ") && text.contains("No no 19"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("No no 20") && text.ends_with("and 5 more"),
+        "{text}"
+    );
+    let numbers: Vec<usize> = (1..=26).map(|number| number * 10).collect();
+    let text = error.with_numbers(&numbers).to_string();
+    assert!(
+        text.contains("\n  record 20: ") && text.contains("\n  record 210: "),
+        "{text}"
+    );
+    let options = EncodeOptions {
+        skip_refused: true,
+        ..long()
+    };
+    let set = encoder(&tokenizer, "model", options)
+        .encode_all(&records)
+        .unwrap();
+    assert_eq!(
+        (set.records, set.statistics.dropped["template_refused"]),
+        (vec![0], 25)
+    );
+}
+
+#[test]
+fn white_space_alone_is_no_input_and_no_system_text() {
+    let tokenizer = tiny();
+    let blank = AlpacaRecord {
+        system: Some("\n".into()),
+        ..record("q", " \t", "a")
+    };
+    for name in ["alpaca", "chatml", "vicuna"] {
+        let encoder = encoder(&tokenizer, name, long());
+        assert_eq!(
+            encoder.encode(&blank).unwrap(),
+            encoder.encode(&record("q", "", "a")).unwrap()
+        );
+        let asked = llm_data::Message::new(llm_data::Role::User, "q");
+        let system = llm_data::Message::new(llm_data::Role::System, " ");
+        assert_eq!(
+            encoder.prompt(&[system, asked.clone()]).unwrap(),
+            encoder.prompt(&[asked]).unwrap()
+        );
+    }
 }
 
 #[test]

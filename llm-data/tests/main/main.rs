@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod chat_limits;
+mod chat_models;
 mod common;
 mod data_files;
 mod encoding;

@@ -258,3 +258,79 @@ fn a_prompt_without_a_template_begins_as_the_tokenizer_begins_a_sequence() {
     assert!(!ids[1..].contains(&1) && !ids.contains(&2));
     assert_eq!(llama.encode_sequence("").unwrap(), [1]);
 }
+
+#[test]
+fn a_bos_is_found_where_a_letter_has_no_token() {
+    let mut json = tiny_json();
+    let vocab = json["model"]["vocab"].as_object_mut().unwrap();
+    vocab.retain(|token, _| token.starts_with("<|") || ["<s>", "</s>", "的"].contains(&&token[..]));
+    (json["model"]["unk_token"], json["model"]["byte_fallback"]) = (json!(null), false.into());
+    json["added_tokens"].as_array_mut().unwrap().remove(0);
+    let special = |id: &str| json!({"SpecialToken": {"id": id, "type_id": 0}});
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let tokens = json!({"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]},
+                        "</s>": {"id": "</s>", "ids": [2], "tokens": ["</s>"]}});
+    json["post_processor"] = json!({"type": "TemplateProcessing",
+        "single": [special("<s>"), text, special("</s>")],
+        "pair": [text, {"Sequence": {"id": "B", "type_id": 0}}], "special_tokens": tokens});
+    let config = json!({"bos_token": "<s>", "eos_token": "</s>"});
+    // No probe has a token, then only the last one.
+    let none = tokenizer(&json, config.clone());
+    assert_eq!(none.encode_sequence("a").unwrap(), [1]);
+    json["model"]["vocab"]["的"] = 5.into();
+    let last = tokenizer(&json, config);
+    assert_eq!(last.encode_sequence("的").unwrap(), [1, 5]);
+}
+
+#[test]
+fn the_whole_prefix_counts_as_written_already() {
+    let mut json = tiny_json();
+    let special = |id: &str| json!({"SpecialToken": {"id": id, "type_id": 0}});
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let tokens = json!({"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]},
+                        "<|im_start|>": {"id": "<|im_start|>", "ids": [3], "tokens": ["<|im_start|>"]}});
+    json["post_processor"] = json!({"type": "TemplateProcessing",
+        "single": [special("<|im_start|>"), special("<s>"), text],
+        "pair": [text, {"Sequence": {"id": "B", "type_id": 0}}], "special_tokens": tokens});
+    let tokenizer = tokenizer(&json, json!({"bos_token": "<s>", "eos_token": "</s>"}));
+    // ChatML begins with the prefix's first token, but not with the prefix.
+    let prompt = encoder(&tokenizer, "chatml", long()).record_prompt(&record("a", "", "b"));
+    assert_eq!(prompt.unwrap()[..3], [3, 1, 3]);
+}
+
+#[test]
+fn a_padding_token_that_does_not_exist_is_none() {
+    let config = json!({"eos_token": "</s>", "pad_token": "<pad>"});
+    assert_eq!(tokenizer(&tiny_json(), config).pad_id(), None);
+}
+
+#[test]
+fn a_stream_after_a_prompt_keeps_the_space_between() {
+    let mut json = tiny_json();
+    let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
+    json["decoder"]["decoders"]
+        .as_array_mut()
+        .unwrap()
+        .push(strip);
+    let tokenizer = tokenizer(&json, json!({"bos_token": "<s>", "eos_token": "</s>"}));
+    let streamed = |prompt: &[u32], ids: &[u32]| {
+        let mut stream = tokenizer.decode_stream_after(prompt).unwrap();
+        let mut text = String::new();
+        for &id in ids {
+            text.extend(stream.push(id).unwrap());
+        }
+        text.extend(stream.finish().unwrap());
+        text
+    };
+    let word = tokenizer.encode(" is 你好").unwrap();
+    assert_eq!(streamed(&[], &word), "is 你好");
+    // Whatever stands before: words, special tokens at the end, cut characters, nothing shown.
+    let long = "😀".repeat(9) + "abc";
+    for before in ["The capital", "x", "你好", &long] {
+        let mut prompt = tokenizer.encode_sequence(before).unwrap();
+        assert_eq!(streamed(&prompt, &word), " is 你好", "{before}");
+        prompt.push(4);
+        assert_eq!(streamed(&prompt, &word), " is 你好", "{before}");
+    }
+    assert_eq!(streamed(&[1], &word), "is 你好");
+}
