@@ -1,6 +1,7 @@
 //! The settings of `finetune_alpaca`: flags, a YAML file with the same names, and what comes of both.
 
-use std::fs;
+mod file;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,12 +10,12 @@ use clap::{ArgMatches, Args, ValueEnum};
 use llm_data::{EncodeOptions, LoadOptions, OnBadRecord};
 use llm_lora::{LoraConfig, Modules, TrainConfig, Warmup};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use crate::bundled;
 
-/// The file in the output that holds the resolved settings.
-pub const FILE: &str = "finetune.yaml";
+use file::read_file;
+pub use file::{FILE, recorded_template};
 
 /// With which the bundled model learns its records in a minute.
 const BUNDLED_LEARNING_RATE: f64 = 3e-3;
@@ -61,7 +62,7 @@ pub struct Settings {
     pub train_on_input: bool,
     /// Share of the records that is kept for evaluation; the repository's own records come with
     /// held-out ones instead, which 0 leaves out
-    #[arg(value_parser = finite, 
+    #[arg(value_parser = finite,
         long,
         default_value_t = 0.05,
         value_name = "SHARE",
@@ -83,7 +84,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Adapter")]
     pub r: usize,
     /// The adapter's branch is scaled by alpha / r
-    #[arg(value_parser = finite, 
+    #[arg(value_parser = finite,
         long,
         default_value_t = 16.0,
         value_name = "X",
@@ -91,7 +92,7 @@ pub struct Settings {
     )]
     pub alpha: f64,
     /// Probability of dropping an element of the branch's input
-    #[arg(value_parser = finite, 
+    #[arg(value_parser = finite,
         long,
         default_value_t = 0.05,
         value_name = "P",
@@ -114,7 +115,7 @@ pub struct Settings {
     pub use_dora: bool,
 
     /// Peak learning rate; for the bundled model 3e-3
-    #[arg(value_parser = finite, 
+    #[arg(value_parser = finite,
         long,
         default_value_t = 2e-4,
         value_name = "X",
@@ -125,7 +126,7 @@ pub struct Settings {
     #[arg(long, value_enum, default_value = "cosine", help_heading = "Training")]
     pub schedule: Schedule,
     /// Share of the steps in which the learning rate grows
-    #[arg(value_parser = finite, 
+    #[arg(value_parser = finite,
         long,
         default_value_t = 0.03,
         value_name = "SHARE",
@@ -142,7 +143,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Training")]
     pub gradient_accumulation_steps: usize,
     /// AdamW's weight decay
-    #[arg(value_parser = finite, 
+    #[arg(value_parser = finite,
         long,
         default_value_t = 0.0,
         value_name = "X",
@@ -150,7 +151,7 @@ pub struct Settings {
     )]
     pub weight_decay: f64,
     /// The gradient's norm is cut to this; 0 leaves it
-    #[arg(value_parser = finite, 
+    #[arg(value_parser = finite,
         long,
         default_value_t = 1.0,
         value_name = "X",
@@ -390,61 +391,11 @@ impl Settings {
     }
 }
 
-/// The template with which the adapter or model of a directory was trained, where it is recorded.
-pub fn recorded_template(dir: &Path) -> Result<Option<String>> {
-    #[derive(Deserialize)]
-    struct Recorded {
-        template: Option<String>,
-    }
-    let path = dir.join(FILE);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let recorded: Result<Recorded, _> = serde_saphyr::from_str(&text);
-    Ok(recorded
-        .map_err(|error| anyhow!("{}: {error}", path.display()))?
-        .template)
-}
-
-/// The keys and values of a settings file, each known and of the right type.
-fn read_file(path: &Path) -> Result<Map<String, Value>> {
-    let text = fs::read_to_string(path)?;
-    let values: Map<String, Value> =
-        serde_saphyr::from_str(&text).map_err(|error| anyhow!("{error}"))?;
-    let known = serde_json::to_value(Settings::default())?;
-    let known: Vec<&String> = known.as_object().into_iter().flat_map(Map::keys).collect();
-    for key in values.keys() {
-        if !known.contains(&key) {
-            let likeness = |other: &&&String| (strsim::jaro_winkler(key, other) * 1000.0) as u32;
-            let closest = known
-                .iter()
-                .max_by_key(likeness)
-                .filter(|other| likeness(other) > 700);
-            match closest {
-                Some(closest) => bail!("unknown key `{key}`; did you mean `{closest}`?"),
-                None => bail!("unknown key `{key}`"),
-            }
-        }
-    }
-    // The types are those of the settings; the error names line and column.
-    let typed: Settings = serde_saphyr::from_str(&text).map_err(|error| anyhow!("{error}"))?;
-    let typed = serde_json::to_value(typed)?;
-    for (key, value) in &values {
-        // YAML's reader takes "8" for 8; a quoted number is a mistake more often than not.
-        if value.is_string() && typed[key].is_number() {
-            bail!("`{key}`: expected a number, got the text {value}");
-        }
-    }
-    Ok(values
-        .keys()
-        .map(|key| (key.clone(), typed[key].clone()))
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, FromArgMatches, Parser};
+
+    use std::fs;
 
     use super::*;
 
