@@ -36,7 +36,7 @@ struct Options {
     /// Held-out records whose answers are shown before and after
     #[arg(
         long,
-        default_value_t = 4,
+        default_value_t = 6,
         value_name = "N",
         help_heading = "Input and output"
     )]
@@ -76,8 +76,8 @@ fn finetune(options: &Options) -> Result<()> {
         false => Some(Adapter::attach(&mut model, settings.lora(), settings.seed)?),
     };
 
-    let shown = &data.held_out[..options.show.min(data.held_out.len())];
-    let before = answers(&model, &data.encoder, shown)?;
+    let shown = spread(&data.held_out, options.show);
+    let before = answers(&model, &data.encoder, &shown)?;
     let evaluations = fit(&mut model, &data, &settings.training(), &mut run)?;
     match &adapter {
         Some(adapter) => adapter.save(&model, run.path())?,
@@ -87,7 +87,7 @@ fn finetune(options: &Options) -> Result<()> {
     run.save_settings(&settings.recorded(template))?;
     run.save_card(settings, template, &evaluations)?;
 
-    show_answers(shown, &before, &answers(&model, &data.encoder, shown)?)?;
+    show_answers(&shown, &before, &answers(&model, &data.encoder, &shown)?)?;
     if let [first, .., last] = evaluations[..] {
         say(format_args!(
             "evaluation loss {first:.4} before, {last:.4} after"
@@ -189,6 +189,17 @@ fn fit(
     )?;
     progress.finish();
     written.map(|()| evaluations)
+}
+
+/// So many of the records, from all over the file.
+fn spread(records: &[AlpacaRecord], count: usize) -> Vec<AlpacaRecord> {
+    let stride = records.len().div_ceil(count.max(1)).max(1);
+    records
+        .iter()
+        .step_by(stride)
+        .take(count)
+        .cloned()
+        .collect()
 }
 
 /// Greedy answers to records.

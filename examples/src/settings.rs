@@ -30,7 +30,7 @@ pub struct Settings {
     /// Alpaca records, JSON or JSONL [default: the repository's own]
     #[arg(long, value_name = "FILE", help_heading = "Input and output")]
     pub data: Option<PathBuf>,
-    /// Where adapter, metrics, settings and model card go [default: runs/<time>]
+    /// Where adapter, metrics, settings and model card go [default: runs/TIME]
     #[arg(long, value_name = "DIR", help_heading = "Input and output")]
     pub output: Option<PathBuf>,
     /// What to do about malformed records

@@ -6,8 +6,4 @@ mod faults;
 mod generation;
 mod goldens;
 mod round_trip;
-#[allow(
-    dead_code,
-    reason = "shared with llm-lora's tests, which use more of it"
-)]
 mod support;

@@ -196,6 +196,11 @@ mod tests {
             [("你好", "ab"), ("你好", "a"), ("你好", "")]
         );
         assert_eq!([kept(1), kept(0)], [("你", ""), ("", "")]);
+        let blank = Turn {
+            input: " \nb",
+            ..turn
+        };
+        assert_eq!(first_chars(blank, 4).input, "");
     }
 
     /// Encodes each turn as a token for each of its characters, and counts how often and how much.

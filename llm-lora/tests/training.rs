@@ -315,10 +315,16 @@ fn a_run_reports_what_it_does_and_repeats_itself() {
         };
         let mut events = Vec::new();
         let started = std::time::Instant::now();
-        train(&mut model, &samples[..12], &samples[12..], &config, |event| {
-            events.push(event.clone());
-            ControlFlow::Continue(())
-        })
+        train(
+            &mut model,
+            &samples[..12],
+            &samples[12..],
+            &config,
+            |event| {
+                events.push(event.clone());
+                ControlFlow::Continue(())
+            },
+        )
         .unwrap();
         (events, started.elapsed().as_secs_f64())
     };
@@ -464,7 +470,10 @@ fn dropout_is_active_in_training_only_and_keeps_the_mean() {
         let mut model = load(&own("base"));
         let adapter = Adapter::load(&mut model, own("dora_train/adapter_final")).unwrap();
         for (_, linear) in model.linears_mut() {
-            linear.adapter.iter_mut().for_each(|adapter| adapter.dropout = lora_dropout);
+            linear
+                .adapter
+                .iter_mut()
+                .for_each(|adapter| adapter.dropout = lora_dropout);
         }
         adapter.unfreeze(&mut model);
         let before = evaluate(&model, &samples, 2).unwrap();

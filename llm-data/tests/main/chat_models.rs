@@ -80,6 +80,27 @@ fn control_tokens_are_special_whatever_the_file_says() {
 }
 
 #[test]
+fn tokens_that_the_template_writes_and_the_named_ones_are_special() {
+    let mut json = tiny_json();
+    let added = json["added_tokens"].as_array_mut().unwrap();
+    for (id, content) in [(263, "<|user|>"), (264, "<|other|>"), (265, "<｜end｜>")] {
+        let mut token = added[4].clone();
+        (token["id"], token["content"]) = (id.into(), content.into());
+        added.push(token);
+    }
+    for token in added {
+        token["special"] = false.into();
+    }
+    let source = "{% for m in messages %}<|user|>{{ m.content }}<｜end｜>{% endfor %}";
+    let config = json!({"eos_token": "<unk>", "bos_token": "<s>", "chat_template": source});
+    let tokenizer = tokenizer(&json, config);
+    // Named, named, the built-in templates' three, and the chat template's two.
+    let special: Vec<u32> = (0..300).filter(|&id| tokenizer.is_special(id)).collect();
+    assert_eq!(special, [0, 1, 2, 3, 4, 263, 265]);
+    assert_eq!(model(&tokenizer).stop_ids(), [0, 265]);
+}
+
+#[test]
 fn the_models_own_words_stay_plain_tokens() {
     let mut json = tiny_json();
     let mut think: Value = json["added_tokens"][4].clone();

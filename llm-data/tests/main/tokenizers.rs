@@ -275,10 +275,10 @@ fn a_bos_is_found_where_a_letter_has_no_token() {
         "pair": [text, {"Sequence": {"id": "B", "type_id": 0}}], "special_tokens": tokens});
     let config = json!({"bos_token": "<s>", "eos_token": "</s>"});
     // No probe has a token, then only the last one.
-    let none = tokenizer(&json, config.clone());
+    let none = tokenizer(&json, config);
     assert_eq!(none.encode_sequence("a").unwrap(), [1]);
     json["model"]["vocab"]["的"] = 5.into();
-    let last = tokenizer(&json, config);
+    let last = tokenizer(&json, json!({"bos_token": "<s>"}));
     assert_eq!(last.encode_sequence("的").unwrap(), [1, 5]);
 }
 
@@ -333,4 +333,10 @@ fn a_stream_after_a_prompt_keeps_the_space_between() {
         assert_eq!(streamed(&prompt, &word), " is 你好", "{before}");
     }
     assert_eq!(streamed(&[1], &word), "is 你好");
+    // The last ids of the prompt begin within a character, and bytes follow bytes.
+    let prompt = tokenizer.encode(&("😀".repeat(9) + "b")).unwrap();
+    assert_eq!(
+        streamed(&prompt, &tokenizer.encode("你好").unwrap()),
+        "你好"
+    );
 }
