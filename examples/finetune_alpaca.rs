@@ -14,7 +14,7 @@ use examples::run_dir::RunDir;
 use examples::settings::Settings;
 use examples::talk::Speaker;
 use llm_core::{Checkpoint, GenerationConfig, LlamaForCausalLM, SaveOptions, save_model};
-use llm_data::{AlpacaRecord, EncodedSet, Encoder, Loaded, Sample, Tokenizer, load_alpaca, split};
+use llm_data::{AlpacaRecord, EncodedSet, Encoder, Sample, Tokenizer, load_alpaca, split};
 use llm_lora::{Adapter, Event, TrainConfig, train};
 
 /// Fine-tune a LLaMA-family model on Alpaca records.
@@ -111,9 +111,21 @@ impl Data {
         let template = cli::template(settings.template.as_deref(), &tokenizer)?;
         let encoder = Encoder::new(tokenizer, template, settings.encoding())?;
         let loaded = load_alpaca(settings.data_file(), &settings.loading())?;
-        let (records, held_out) = hold_out(settings, &loaded)?;
-        let mut train = encoder.encode_all(&records)?;
-        train.statistics.add_issues(&loaded.issues);
+        let share = if settings.data.is_some() {
+            settings.validation_share
+        } else {
+            0.0
+        };
+        let (train, held_out) = split(loaded.records.len(), share, settings.seed);
+        let numbers: Vec<usize> = train.iter().map(|index| loaded.numbers[*index]).collect();
+        let train = encoder.encode_all(&choose(&loaded.records, &train));
+        let mut train = train.map_err(|error| error.with_numbers(&numbers))?;
+        train.statistics.add_refused(&loaded.refused);
+        let held_out = match settings.data.is_none() && settings.validation_share > 0.0 {
+            // The repository's own records have held-out ones beside them.
+            true => load_alpaca(bundled::heldout_records(), &settings.loading())?.records,
+            false => choose(&loaded.records, &held_out),
+        };
         let validation = match held_out.is_empty() {
             true => Vec::new(),
             false => match encoder.encode_all(&held_out) {
@@ -134,31 +146,11 @@ impl Data {
     }
 }
 
-/// The records to train on, and those to evaluate on.
-fn hold_out(
-    settings: &Settings,
-    loaded: &Loaded<AlpacaRecord>,
-) -> Result<(Vec<AlpacaRecord>, Vec<AlpacaRecord>)> {
-    if settings.data.is_none() {
-        // The repository's own records have held-out ones beside them.
-        let held_out = match settings.validation_share == 0.0 {
-            true => Vec::new(),
-            false => load_alpaca(bundled::heldout_records(), &settings.loading())?.records,
-        };
-        return Ok((loaded.records.clone(), held_out));
-    }
-    let choose = |indices: Vec<usize>| -> Vec<AlpacaRecord> {
-        indices
-            .into_iter()
-            .map(|index| loaded.records[index].clone())
-            .collect()
-    };
-    let (train, held_out) = split(
-        loaded.records.len(),
-        settings.validation_share,
-        settings.seed,
-    );
-    Ok((choose(train), choose(held_out)))
+fn choose(records: &[AlpacaRecord], indices: &[usize]) -> Vec<AlpacaRecord> {
+    indices
+        .iter()
+        .map(|index| records[*index].clone())
+        .collect()
 }
 
 /// Trains and records every event; returns the evaluation losses.

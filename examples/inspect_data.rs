@@ -65,8 +65,9 @@ fn inspect(options: &Options) -> Result<()> {
     };
     let encoder = Encoder::new(tokenizer, template, settings.encoding())?;
     let loaded = load_alpaca(&options.data, &settings.loading())?;
-    let mut set = encoder.encode_all(&loaded.records)?;
-    set.statistics.add_issues(&loaded.issues);
+    let set = encoder.encode_all(&loaded.records);
+    let mut set = set.map_err(|error| error.with_numbers(&loaded.numbers))?;
+    set.statistics.add_refused(&loaded.refused);
     let numbers = set.records.iter().map(|index| loaded.numbers[*index]);
     let shown = numbers
         .zip(&set.samples)

@@ -33,7 +33,7 @@ pub struct Settings {
     /// Where adapter, metrics, settings and model card go [default: runs/TIME]
     #[arg(long, value_name = "DIR", help_heading = "Input and output")]
     pub output: Option<PathBuf>,
-    /// What to do about malformed records
+    /// What to do about malformed records, and those that a chat template refuses
     #[arg(
         long,
         value_enum,
@@ -370,7 +370,7 @@ impl Settings {
             max_seq_len: self.max_seq_len,
             mask_history: self.mask_history,
             train_on_input: self.train_on_input,
-            ..EncodeOptions::default()
+            skip_refused: self.on_bad_record == BadRecords::Skip,
         }
     }
 
