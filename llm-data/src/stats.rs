@@ -6,7 +6,6 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::encode::Sample;
-use crate::issue::{RecordIssue, count_by_reason};
 use crate::truncate::Truncation;
 
 /// A data set in numbers.
@@ -87,11 +86,6 @@ impl Statistics {
             },
             dropped,
         }
-    }
-
-    /// Counts in the records that were already left out while loading, by their issues.
-    pub fn add_issues(&mut self, issues: &[RecordIssue]) {
-        self.add_refused(&count_by_reason(issues));
     }
 
     /// Counts in the records that were already left out while loading
