@@ -35,7 +35,13 @@ struct Options {
     template: Option<String>,
 
     /// Continue this text, without a template
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["chat", "system"], required_unless_present = "chat", help_heading = "Text")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with_all = ["system", "template"],
+        allow_hyphen_values = true,
+        help_heading = "Text"
+    )]
     prompt: Option<String>,
     /// Answer this message (write --chat=TEXT where it begins with a hyphen); without TEXT, hold a
     /// conversation
@@ -108,8 +114,18 @@ fn generate(options: &Options) -> Result<()> {
     let mut config = options.sampling.over(checkpoint.generation_config()?);
     config.validate()?;
     config.stop_ids.extend(tokenizer.eos_ids());
-    let template = template(options, &tokenizer)?;
-    let encoder = Encoder::new(tokenizer.clone(), template, EncodeOptions::default())?;
+    // A plain continuation has no template that could be refused.
+    let encoder = match &options.prompt {
+        Some(_) => None,
+        None => {
+            let template = template(options, &tokenizer)?;
+            Some(Encoder::new(
+                tokenizer.clone(),
+                template,
+                EncodeOptions::default(),
+            )?)
+        }
+    };
 
     let mut model = options.compute.load(&checkpoint)?;
     if let Some(dir) = &options.adapter {
@@ -120,20 +136,20 @@ fn generate(options: &Options) -> Result<()> {
         config,
         stop_strings: options.sampling.stop.clone(),
     };
-    if let Some(prompt) = &options.prompt {
-        let ids = tokenizer.encode_sequence(prompt)?;
-        if ids.is_empty() {
-            bail!("the prompt is empty");
-        }
-        print(prompt)?;
-        speaker.answer(&ids, tokenizer.decode_stream_after(&ids)?, print)?;
-        return cli::say("");
+    if let Some(encoder) = &encoder {
+        speaker.config.stop_ids.extend(encoder.stop_ids());
+        let stops = encoder.stop_strings().into_iter().map(Into::into);
+        speaker.stop_strings.extend(stops);
+        return converse(&speaker, encoder, options);
     }
-    speaker.config.stop_ids.extend(encoder.stop_ids());
-    speaker
-        .stop_strings
-        .extend(encoder.stop_strings().into_iter().map(Into::into));
-    converse(&speaker, &encoder, options)
+    let prompt = options.prompt.as_deref().unwrap_or_default();
+    let ids = tokenizer.encode_sequence(prompt)?;
+    if ids.is_empty() {
+        bail!("the prompt is empty");
+    }
+    print(prompt)?;
+    speaker.answer(&ids, tokenizer.decode_stream_after(&ids)?, print)?;
+    cli::say("")
 }
 
 /// The template that was asked for, or that the adapter or the model was trained with.
