@@ -99,14 +99,15 @@ impl KvCache {
         positions
     }
 
-    /// Appends the keys and values `[batch, kv_heads, seq, head_dim]` of a layer and returns all
-    /// of that layer, `[batch, kv_heads, len + seq, head_dim]`.
+    /// Appends the keys and values `[batch, seq, kv_heads, head_dim]` of a layer and returns all
+    /// of that layer, `[batch, len + seq, kv_heads, head_dim]`.
     pub(crate) fn append(
         &mut self,
         layer: usize,
         keys: Tensor<4>,
         values: Tensor<4>,
     ) -> (Tensor<4>, Tensor<4>) {
+        let [keys, values] = [keys, values].map(|new| new.swap_dims(1, 2));
         let (start, end) = (self.len, self.len + keys.dims()[2]);
         if layer == self.layers.len() {
             self.layers.push(LayerCache {
@@ -115,10 +116,9 @@ impl KvCache {
             });
         }
         let cached = &mut self.layers[layer];
-        (
-            write(&mut cached.keys, keys, start, end),
-            write(&mut cached.values, values, start, end),
-        )
+        let keys = write(&mut cached.keys, keys, start, end);
+        let values = write(&mut cached.values, values, start, end);
+        (keys.swap_dims(1, 2), values.swap_dims(1, 2))
     }
 
     /// Counts the tokens of `batch`, at `positions`, in, after every layer has appended them.

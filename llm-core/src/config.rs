@@ -419,11 +419,10 @@ fn refuse_unsupported(raw: &RawConfig) -> Result<()> {
     }
     if let Some(quantization) = &raw.quantization_config {
         let method = quantization.get("quant_method").unwrap_or(&Value::Null);
-        return Err(Error::config(
-            "quantization_config",
-            "unquantised weights",
-            method,
-        ));
+        if method != "bitsandbytes" {
+            let expected = "unquantised weights, or quant_method bitsandbytes";
+            return Err(Error::config("quantization_config", expected, method));
+        }
     }
     Ok(())
 }

@@ -108,3 +108,11 @@ pub fn default_dtype(device: &Device) -> DType {
         DType::F32
     }
 }
+
+/// Whether `device`, or what it differentiates on, is the CPU backend.
+pub fn is_cpu(device: &Device) -> bool {
+    device_type("cpu").is_some_and(|kind| {
+        let device = device.clone().inner();
+        Device::enumerate(kind).into_vec().contains(&device)
+    })
+}

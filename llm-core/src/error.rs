@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::checkpoint::TensorEntry;
+use crate::quant::QuantError;
 
 /// Everything that can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,14 @@ pub enum Error {
         tensor: String,
         /// How many of its values are not finite.
         count: usize,
+    },
+    /// A weight that cannot be quantised, or a quantised one that breaks the format.
+    #[error("{}: {source}", path.display())]
+    Quantization {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Which tensor, and what is wrong.
+        source: QuantError,
     },
     /// A backend that is not compiled in, or whose driver or device is absent.
     #[error("device `{name}`: {reason}")]

@@ -17,6 +17,7 @@
 //! # Ok::<(), llm_core::Error>(())
 //! ```
 
+mod blockwise;
 mod cache;
 pub mod checkpoint;
 mod config;
@@ -27,13 +28,14 @@ mod init;
 mod input;
 mod linear;
 mod llama;
-pub mod ops;
+mod ops;
+pub mod quant;
 mod rope;
 
 pub use cache::KvCache;
 pub use checkpoint::{Checkpoint, LoadOptions, Loaded, SaveOptions, save_model};
 pub use config::{LlamaConfig, ModelType};
-pub use device::{default_dtype, open_device};
+pub use device::{default_dtype, is_cpu, open_device};
 pub use error::{Error, Result, TensorProblem};
 pub use generate::{GenerationConfig, Tokens};
 pub use init::normal;

@@ -1,10 +1,12 @@
 //! `Linear`: the one place where `x·W` happens, and the low-rank adapter beside it.
 
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::module::linear;
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use rand::RngExt;
+use burn::tensor::{DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
+
+use crate::ops::{self, Dropout, Want, Weight};
+use crate::quant::QuantizedTensor;
+use crate::{Error, Result};
 
 /// A linear layer with an optional low-rank adapter: `y = x·Wᵀ + b + s·((x·Aᵀ)·Bᵀ)`.
 ///
@@ -12,12 +14,17 @@ use rand_chacha::ChaCha8Rng;
 /// without a transposition.
 #[derive(Module, Debug)]
 pub struct Linear {
-    /// `[out, in]`.
-    pub weight: Param<Tensor<2>>,
+    /// `[out, in]`; `None` where the weight is quantised.
+    pub weight: Option<Param<Tensor<2>>>,
     /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
     /// The branch that fine-tuning trains.
     pub adapter: Option<LoraAdapter>,
+    /// The weight in a few bits, frozen: no parameter.
+    #[module(skip)]
+    quantized: Option<QuantizedTensor>,
+    #[module(skip)]
+    dims: [usize; 2],
 }
 
 /// LoRA (Hu et al. 2021, <https://arxiv.org/abs/2106.09685>): two thin matrices beside a frozen
@@ -43,81 +50,182 @@ impl Linear {
     /// A layer of zeros, allocated when it is first used.
     pub fn new(d_in: usize, d_out: usize, bias: bool, device: &Device) -> Self {
         Self {
-            weight: Initializer::Zeros.init([d_out, d_in], device),
+            weight: Some(Initializer::Zeros.init([d_out, d_in], device)),
             bias: bias.then(|| Initializer::Zeros.init([d_out], device)),
             adapter: None,
+            quantized: None,
+            dims: [d_in, d_out],
         }
     }
 
     /// `[in, out]`.
     pub fn dims(&self) -> [usize; 2] {
-        let shape = self.weight.lazy_shape();
-        [shape[1], shape[0]]
+        self.dims
+    }
+
+    /// Where the weight is.
+    pub fn device(&self) -> Device {
+        match (&self.weight, &self.quantized) {
+            (None, Some(quantized)) => quantized.device().clone(),
+            (Some(weight), _) => weight.lazy_device(),
+            (None, None) => Device::default(),
+        }
+    }
+
+    /// The weight, where it is quantised.
+    pub fn quantized(&self) -> Option<&QuantizedTensor> {
+        self.quantized.as_ref()
+    }
+
+    /// Puts a quantised weight in the place of the layer's.
+    ///
+    /// # Errors
+    /// When its shape is not the layer's.
+    pub fn set_quantized(&mut self, weight: QuantizedTensor) -> Result<()> {
+        let [d_in, d_out] = self.dims;
+        if weight.shape() != [d_out, d_in] {
+            let got = weight.shape();
+            let expected = [d_out, d_in];
+            return Err(Error::Input(format!(
+                "a quantised weight: expected {expected:?}, got {got:?}"
+            )));
+        }
+        self.weight = None;
+        self.quantized = Some(weight);
+        Ok(())
+    }
+
+    /// Makes a quantised weight dense, in f32.
+    ///
+    /// # Errors
+    /// When the device fails to hand it out.
+    pub fn dequantize(&mut self) -> Result<()> {
+        if let Some(quantized) = &self.quantized {
+            self.weight = Some(Param::from_tensor(quantized.dequantize()?).no_grad());
+            self.quantized = None;
+        }
+        Ok(())
+    }
+
+    /// The weight in either form.
+    pub(crate) fn any_weight(&self) -> Weight {
+        match (&self.weight, &self.quantized) {
+            (None, Some(quantized)) => Weight::Quantized(quantized.clone()),
+            (Some(weight), _) => Weight::Dense(weight.val()),
+            (None, None) => unreachable!("a layer has a weight in one of two forms"),
+        }
     }
 
     /// Input `[.., in]`, output `[.., out]`. With `rng` the adapter's dropout is active.
     pub fn forward<const D: usize>(&self, x: Tensor<D>, rng: Option<&mut ChaCha8Rng>) -> Tensor<D> {
-        let bias = self.bias.as_ref().map(Param::val);
-        let weight = self.weight.val();
-        match &self.adapter {
-            None => linear(x, weight.transpose(), bias),
-            Some(adapter) => adapter.forward(x, weight, bias, rng),
+        self.forward_for(Want::Output, x, rng)
+    }
+
+    /// The forward, or as little of it as its backward needs.
+    pub(crate) fn forward_for<const D: usize>(
+        &self,
+        want: Want,
+        x: Tensor<D>,
+        rng: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<D> {
+        let weight = self.any_weight();
+        let y = match &self.adapter {
+            None => ops::linear(x, weight, want),
+            Some(adapter) => {
+                let dropout = adapter.draw(&x, rng);
+                adapter.forward(x, weight, dropout, want)
+            }
+        };
+        match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
         }
     }
 
-    /// Adds the adapter into the weight, in f32, and removes it.
-    pub fn merge(&mut self) {
-        if let Some(adapter) = self.adapter.take() {
-            let weight = self.weight.val();
-            let merged = adapter
-                .merged(weight.clone().cast(DType::F32))
-                .cast(weight.dtype());
-            self.weight = self.weight.clone().map(|_| merged);
-        }
+    /// The weight, if the layer is nothing but `x·Wᵀ`.
+    pub(crate) fn plain_weight(&self) -> Option<Tensor<2>> {
+        let plain = self.adapter.is_none() && self.bias.is_none();
+        self.weight.as_ref().filter(|_| plain).map(Param::val)
+    }
+
+    /// Adds the adapter into the weight, in f32, and removes it. A quantised weight becomes dense: what
+    /// the adapter was trained beside.
+    ///
+    /// # Errors
+    /// As [`dequantize`](Self::dequantize).
+    pub fn merge(&mut self) -> Result<()> {
+        let Some(adapter) = self.adapter.take() else {
+            return Ok(());
+        };
+        self.dequantize()?;
+        self.weight = self.weight.take().map(|weight| {
+            weight.map(|weight| {
+                let dtype = weight.dtype();
+                adapter.merged(weight.cast(DType::F32)).cast(dtype)
+            })
+        });
+        Ok(())
     }
 }
 
 impl LoraAdapter {
-    /// The base's `x·Wᵀ + b` with the adapter's branch. The branch is computed and added in the
-    /// adapter's type, so that a base in half precision rounds the sum only.
+    /// The base's `x·Wᵀ` with the adapter's branch.
     fn forward<const D: usize>(
         &self,
         x: Tensor<D>,
-        weight: Tensor<2>,
-        bias: Option<Tensor<1>>,
-        rng: Option<&mut ChaCha8Rng>,
+        weight: Weight,
+        dropout: Option<Dropout>,
+        want: Want,
     ) -> Tensor<D> {
-        let (a, b) = (self.lora_a.val(), self.lora_b.val());
-        let (outer, inner) = (x.dtype(), a.dtype());
-        let base = linear(x.clone(), weight.clone().transpose(), bias).cast(inner);
-        let input = x.cast(inner);
-        let input = match rng.filter(|_| self.dropout > 0.0) {
-            Some(rng) => dropout(input, self.dropout, rng),
-            None => input,
-        };
-        let low = linear(input.clone(), a.transpose(), None) * self.scaling; // [.., r]
-        let branch = linear(low, b.transpose(), None);
+        let ab = [self.lora_a.val(), self.lora_b.val()];
         let Some(magnitude) = &self.magnitude else {
-            return (base + branch).cast(outer);
+            return ops::lora_linear(x, weight, ab, self.scaling, dropout, want);
         };
-        // y = x·Wᵀ + b + (g − 1)·x'·Wᵀ + g·branch, where g = m/‖W + sBA‖ and x' is x under dropout.
-        let gain: Tensor<D> = (magnitude.val() / self.weight_norm(weight.clone())).unsqueeze();
-        let scaled = linear(input.cast(outer), weight.transpose(), None).cast(inner);
-        (base + scaled * (gain.clone() - 1.0) + branch * gain).cast(outer)
+        // y = x·Wᵀ + (g − 1)·x'·Wᵀ + g·branch, where g = m/‖W + sBA‖ and x' is x under dropout.
+        let (outer, inner) = (x.dtype(), self.lora_a.val().dtype());
+        let gain: Tensor<D> = (magnitude.val() / self.norm_with(&weight)).unsqueeze();
+        let base = ops::linear(x.clone(), weight.clone(), Want::Output);
+        let scaled = match &dropout {
+            Some(_) => ops::linear(
+                ops::drop_out(x.clone(), dropout.clone()),
+                weight,
+                Want::Output,
+            ),
+            None => base.clone(),
+        };
+        let branch = ops::branch(x, ab, self.scaling, dropout);
+        let sum = base.cast(inner) + scaled.cast(inner) * (gain.clone() - 1.0) + branch * gain;
+        sum.cast(outer)
     }
 
-    /// `‖W + sBA‖` of each output's row, `[out]`: a constant for the gradient (section 4.3 of the DoRA
-    /// paper), found without forming `W + sBA`: `‖w + s·b·A‖² = ‖w‖² + 2s·b·(A·w) + s²·b·(A·Aᵀ)·b`.
-    pub fn weight_norm(&self, weight: Tensor<2>) -> Tensor<1> {
+    /// What of the input is dropped; moves `rng` on.
+    fn draw<const D: usize>(&self, x: &Tensor<D>, rng: Option<&mut ChaCha8Rng>) -> Option<Dropout> {
+        let rng = rng.filter(|_| self.dropout > 0.0)?;
+        let dropout = Dropout {
+            p: self.dropout,
+            rng: rng.clone(),
+        };
+        rng.set_word_pos(rng.get_word_pos() + x.shape().num_elements() as u128);
+        Some(dropout)
+    }
+
+    /// `‖W + sBA‖` of each row of the layer's weight, `[out]`: a constant for the gradient (section 4.3
+    /// of the DoRA paper), found without forming `W + sBA`:
+    /// `‖w + s·b·A‖² = ‖w‖² + 2s·b·(A·w) + s²·b·(A·Aᵀ)·b`.
+    pub fn weight_norm(&self, layer: &Linear) -> Tensor<1> {
+        self.norm_with(&layer.any_weight())
+    }
+
+    fn norm_with(&self, weight: &Weight) -> Tensor<1> {
         // A detached leaf still requires gradients; the flag must go as well.
         let constant = |t: Tensor<2>| t.detach().set_require_grad(false);
         let (a, b) = (constant(self.lora_a.val()), constant(self.lora_b.val()));
-        let weight = constant(weight).cast(a.dtype());
         let rows = |t: Tensor<2>| t.sum_dim(1).squeeze_dim::<1>(1);
-        let cross = rows(weight.clone().matmul(a.clone().transpose()) * b.clone());
+        let projected = weight.project(a.clone()); // A·Wᵀ, [r, out]
+        let cross = rows(projected.transpose() * b.clone());
         let own = rows(b.clone().matmul(a.clone().matmul(a.transpose())) * b);
-        let squares =
-            rows(weight.square()) + cross * (2.0 * self.scaling) + own * self.scaling.powi(2);
+        let squares = weight.row_squares(&cross.device());
+        let squares = squares + cross * (2.0 * self.scaling) + own * self.scaling.powi(2);
         squares.clamp_min(0.0).sqrt()
     }
 
@@ -133,19 +241,4 @@ impl LoraAdapter {
             }
         }
     }
-}
-
-/// Zeroes each element with probability `p` and scales the others by `1/(1 − p)`.
-fn dropout<const D: usize>(x: Tensor<D>, p: f64, rng: &mut ChaCha8Rng) -> Tensor<D> {
-    let mut random = vec![0u32; x.shape().num_elements()];
-    rng.fill(&mut random[..]);
-    let threshold = (p * 2f64.powi(32)) as u32;
-    let keep = (1.0 / (1.0 - p)) as f32;
-    let mask: Vec<f32> = random
-        .iter()
-        .map(|r| if *r < threshold { 0.0 } else { keep })
-        .collect();
-    let mask = TensorData::new(mask, x.shape()).convert_dtype(x.dtype());
-    let options = (&x.device(), x.dtype());
-    x * Tensor::from_data(mask, options)
 }

@@ -4,12 +4,12 @@
 //! [`LlamaConfig`]. Struct fields carry the checkpoint's names, so that loading needs no table.
 
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::activation::silu;
 use burn::tensor::module::embedding;
-use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 
-use crate::ops::{attention, attention_mask};
+use crate::device::is_cpu;
+use crate::ops::{self, Visible, Want, Weight};
 use crate::{Error, KvCache, Linear, LlamaConfig, Result, TokenBatch};
 
 /// A decoder with its language-model head.
@@ -111,13 +111,15 @@ pub struct Mlp {
 }
 
 /// What all layers of one forward share.
-struct Pass<'a> {
-    /// cos and sin of every token's angles, `[batch, 1, seq, head_dim / 2]`.
-    rope: [Tensor<4>; 2],
-    mask: Option<Tensor<4, Bool>>,
-    window_mask: Option<Tensor<4, Bool>>,
+pub(crate) struct Pass<'a> {
+    /// cos and sin of every token's angles, `[batch, seq, 1, head_dim / 2]`.
+    pub(crate) rope: [Tensor<4>; 2],
+    visible: Visible,
+    /// In layers with a sliding window.
+    visible_in_window: Visible,
     cache: Option<&'a mut KvCache>,
-    rng: Option<&'a mut ChaCha8Rng>,
+    /// Where dropout draws from, in training.
+    pub(crate) rng: Option<ChaCha8Rng>,
 }
 
 impl LlamaForCausalLM {
@@ -173,33 +175,18 @@ impl LlamaForCausalLM {
         rng: Option<&mut ChaCha8Rng>,
     ) -> Result<Tensor<3>> {
         self.check(batch, cache.as_deref())?;
-        let device = self.device();
-        let ids = TensorData::new(batch.ids().to_vec(), batch.dims());
-        let ids = Tensor::<2, Int>::from_data(ids, &device);
-        let mut x = embedding(self.model.embed_tokens.weight.val(), ids);
-
         let past = cache.as_deref();
         let positions =
             past.map_or_else(|| batch.positions().to_vec(), |past| past.positions(batch));
-        let windowed = self
-            .config
-            .sliding_window
-            .filter(|_| self.config.windowed_layers.contains(&true));
-        let mut pass = Pass {
-            rope: self.rope(
-                &positions,
-                batch.dims(),
-                past.is_some(),
-                (&device, x.dtype()),
-            ),
-            mask: attention_mask(batch, past, None, &device),
-            window_mask: windowed
-                .and_then(|window| attention_mask(batch, past, Some(window), &device)),
-            cache: cache.as_deref_mut(),
-            rng,
-        };
+        let mut x = self.model.embed_tokens.forward(batch);
+        let mut pass = self.pass(batch, past, &positions, &x);
+        pass.cache = cache.as_deref_mut();
+        pass.rng = rng.as_deref().cloned();
         for layer in &self.model.layers {
             x = layer.forward(x, &mut pass);
+        }
+        if let (Some(rng), Some(moved)) = (rng, pass.rng) {
+            *rng = moved;
         }
         if let Some(cache) = cache {
             cache.advance(batch, &positions);
@@ -207,15 +194,56 @@ impl LlamaForCausalLM {
         Ok(self.model.norm.forward(x))
     }
 
+    /// What the layers share in a forward of `batch`, whose embedding is `x`.
+    pub(crate) fn pass(
+        &self,
+        batch: &TokenBatch,
+        past: Option<&KvCache>,
+        positions: &[i32],
+        x: &Tensor<3>,
+    ) -> Pass<'static> {
+        let device = x.device();
+        let windowed = self
+            .config
+            .sliding_window
+            .filter(|_| self.config.windowed_layers.contains(&true));
+        let visible = Visible::new(batch, past, None, &device);
+        let options = (&device, x.dtype());
+        Pass {
+            rope: self.rope(positions, batch.dims(), past.is_some(), options),
+            visible_in_window: match windowed {
+                Some(_) => Visible::new(batch, past, windowed, &device),
+                None => visible.clone(),
+            },
+            visible,
+            cache: None,
+            rng: None,
+        }
+    }
+
     /// The head: hidden states `[.., hidden_size]` to logits `[.., vocab]`.
     pub fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
         match &self.lm_head {
             Some(head) => head.forward(hidden, None),
             None => {
-                let weight = self.model.embed_tokens.weight.val();
-                burn::tensor::module::linear(hidden, weight.transpose(), None)
+                let weight = Weight::Dense(self.model.embed_tokens.weight.val());
+                ops::linear(hidden, weight, Want::Output)
             }
         }
+    }
+
+    /// The loss `[1]` of hidden states `[tokens, hidden_size]`, each of which shall predict its target:
+    /// `Σ −log p(target)`, in f32. The logits of all tokens never exist together, unless the head has an
+    /// adapter.
+    pub fn loss(&self, hidden: Tensor<2>, targets: &[u32]) -> Tensor<1> {
+        let weight = match &self.lm_head {
+            Some(head) => match head.plain_weight() {
+                Some(weight) => weight,
+                None => return ops::cross_entropy_sum(self.logits(hidden), targets),
+            },
+            None => self.model.embed_tokens.weight.val(),
+        };
+        ops::linear_cross_entropy(hidden, weight, targets)
     }
 
     /// Gives a model with a tied head a head of its own, equal at first.
@@ -228,9 +256,7 @@ impl LlamaForCausalLM {
                 &self.device(),
             );
             let weight = self.model.embed_tokens.weight.val();
-            head.weight = head
-                .weight
-                .transform_for_load(weight.detach(), burn::module::ParamId::new());
+            head.weight = Some(Param::from_tensor(weight.detach()).no_grad());
             self.lm_head = Some(head);
             self.config.tie_word_embeddings = false;
         }
@@ -240,6 +266,17 @@ impl LlamaForCausalLM {
     pub fn tie(&mut self) {
         self.lm_head = None;
         self.config.tie_word_embeddings = true;
+    }
+
+    /// Makes quantised weights dense, in f32.
+    ///
+    /// # Errors
+    /// When a device fails to hand a weight out.
+    pub fn dequantize(&mut self) -> Result<()> {
+        let linears = self.linears_mut();
+        linears
+            .into_iter()
+            .try_for_each(|(_, linear)| linear.dequantize())
     }
 
     /// Every linear layer with its Hugging Face name (`model.layers.0.self_attn.q_proj`, …).
@@ -325,9 +362,24 @@ impl LlamaForCausalLM {
                 .iter()
                 .map(|angle| function(*angle) * factor)
                 .collect();
-            let data = TensorData::new(values, [rows, 1, seq, config.head_dim / 2]);
+            let data = TensorData::new(values, [rows, seq, 1, config.head_dim / 2]);
             Tensor::from_data(data.convert_dtype(options.1), options)
         })
+    }
+}
+
+impl Embedding {
+    /// The rows of the batch's tokens, `[batch, seq, hidden_size]`. On the CPU activations are f32,
+    /// whatever the weights are.
+    pub(crate) fn forward(&self, batch: &TokenBatch) -> Tensor<3> {
+        let weight = self.weight.val();
+        let device = weight.device();
+        let ids = TensorData::new(batch.ids().to_vec(), batch.dims());
+        let x = embedding(weight, Tensor::<2, Int>::from_data(ids, &device));
+        match is_cpu(&device) {
+            true => x.cast(DType::F32),
+            false => x,
+        }
     }
 }
 
@@ -341,10 +393,7 @@ impl RmsNorm {
 
     /// `[.., width]` to `[.., width]`; the mean is taken in f32.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let dtype = x.dtype();
-        let x = x.cast(DType::F32);
-        let rms = (x.clone().square().mean_dim(D - 1) + self.eps).sqrt();
-        (x / rms).cast(dtype) * self.weight.val().unsqueeze()
+        ops::rms_norm(x, self.weight.val(), self.eps)
     }
 }
 
@@ -365,15 +414,24 @@ impl DecoderLayer {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
-        let x = x.clone()
-            + self
-                .self_attn
-                .forward(self.input_layernorm.forward(x), pass);
-        x.clone()
-            + self
-                .mlp
-                .forward(self.post_attention_layernorm.forward(x), pass)
+    pub(crate) fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
+        let (x, y) = self.summands(x, pass, Want::Output);
+        x + y
+    }
+
+    /// What the layer adds up: its input with the attention's output, and the MLP's output, whose last
+    /// product is left out unless it is wanted.
+    pub(crate) fn summands(
+        &self,
+        x: Tensor<3>,
+        pass: &mut Pass,
+        last: Want,
+    ) -> (Tensor<3>, Tensor<3>) {
+        let normed = self.input_layernorm.forward(x.clone());
+        let x = x + self.self_attn.forward(normed, pass);
+        let normed = self.post_attention_layernorm.forward(x.clone());
+        let y = self.mlp.forward(normed, pass, last);
+        (x, y)
     }
 }
 
@@ -399,10 +457,9 @@ impl Attention {
     fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
         let [batch, seq, _] = x.dims();
         let mut project = |proj: &Linear| {
-            let y = proj.forward(x.clone(), pass.rng.as_deref_mut()); // [batch, seq, heads * head_dim]
+            let y = proj.forward(x.clone(), pass.rng.as_mut()); // [batch, seq, heads * head_dim]
             let heads = y.dims()[2] / self.head_dim;
             y.reshape([batch, seq, heads, self.head_dim])
-                .swap_dims(1, 2) // [batch, heads, seq, head_dim]
         };
         let (q, k, v) = (
             project(&self.q_proj),
@@ -413,41 +470,28 @@ impl Attention {
             Some(norm) => norm.forward(x),
             None => x,
         };
-        let q = rotate(normed(q, &self.q_norm), &pass.rope);
-        let k = rotate(normed(k, &self.k_norm), &pass.rope);
+        let q = ops::rotate(normed(q, &self.q_norm), &pass.rope);
+        let k = ops::rotate(normed(k, &self.k_norm), &pass.rope);
         let (k, v) = match &mut pass.cache {
-            Some(cache) => cache.append(self.layer, k, v), // [batch, kv_heads, past + seq, head_dim]
+            Some(cache) => cache.append(self.layer, k, v), // [batch, past + seq, kv_heads, head_dim]
             None => (k, v),
         };
-        let mask = if self.windowed {
-            &pass.window_mask
+        let visible = if self.windowed {
+            &pass.visible_in_window
         } else {
-            &pass.mask
+            &pass.visible
         };
-        let y = attention(q, k, v, mask.clone()); // [batch, heads, seq, head_dim]
-        let y = y.swap_dims(1, 2).flatten::<3>(2, 3); // [batch, seq, heads * head_dim]
-        self.o_proj.forward(y, pass.rng.as_deref_mut())
+        let y = ops::attention(q, k, v, visible); // [batch, seq, heads, head_dim]
+        let y = y.flatten::<3>(2, 3); // [batch, seq, heads * head_dim]
+        self.o_proj.forward(y, pass.rng.as_mut())
     }
 }
 
 impl Mlp {
-    fn forward(&self, x: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
-        let gate = silu(self.gate_proj.forward(x.clone(), pass.rng.as_deref_mut()));
-        let up = self.up_proj.forward(x, pass.rng.as_deref_mut());
-        self.down_proj.forward(gate * up, pass.rng.as_deref_mut())
+    fn forward(&self, x: Tensor<3>, pass: &mut Pass, last: Want) -> Tensor<3> {
+        let gate = self.gate_proj.forward(x.clone(), pass.rng.as_mut());
+        let up = self.up_proj.forward(x, pass.rng.as_mut());
+        self.down_proj
+            .forward_for(last, ops::swiglu(gate, up), pass.rng.as_mut())
     }
-}
-
-/// Rotates the halves of each head `[batch, heads, seq, head_dim]` by the token's angles.
-fn rotate(x: Tensor<4>, [cos, sin]: &[Tensor<4>; 2]) -> Tensor<4> {
-    let half = x.dims()[3] / 2;
-    let first = x.clone().narrow(3, 0, half);
-    let second = x.narrow(3, half, half);
-    Tensor::cat(
-        vec![
-            first.clone() * cos.clone() - second.clone() * sin.clone(),
-            second * cos.clone() + first * sin.clone(),
-        ],
-        3,
-    )
 }

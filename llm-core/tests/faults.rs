@@ -319,6 +319,7 @@ fn types_that_are_not_computed_in_are_refused() {
         let options = LoadOptions {
             dtype: Some(dtype),
             strict: false,
+            ..LoadOptions::default()
         };
         assert!(matches!(
             checkpoint.load(&cpu(), &options),

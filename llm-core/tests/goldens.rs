@@ -4,7 +4,6 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Int, Tensor, TensorData};
-use llm_core::ops::cross_entropy_sum;
 use llm_core::{GenerationConfig, LlamaConfig, LlamaForCausalLM, TokenBatch};
 
 use crate::support::{Golden, distance, load, own, relative, shared, values};
@@ -186,9 +185,9 @@ fn check_gradients(dir: &Path, grads: &Golden, key: impl Fn(&str) -> String) {
     let [_, seq, width] = hidden.dims();
     // Position t predicts label t + 1.
     let labels = golden.ints("labels");
-    let (at, targets): (Vec<i32>, Vec<i32>) = (0..labels.len())
+    let (at, targets): (Vec<i32>, Vec<u32>) = (0..labels.len())
         .filter(|i| i % seq + 1 < seq && labels[i + 1] >= 0)
-        .map(|i| (i as i32, labels[i + 1] as i32))
+        .map(|i| (i as i32, labels[i + 1] as u32))
         .unzip();
     let count = at.len();
     let ints =
@@ -196,7 +195,7 @@ fn check_gradients(dir: &Path, grads: &Golden, key: impl Fn(&str) -> String) {
     let hidden = hidden
         .reshape([rows.len() * seq, width])
         .select(0, ints(at));
-    let loss = cross_entropy_sum(model.logits(hidden), ints(targets)) / count as f64;
+    let loss = model.loss(hidden, &targets) / count as f64;
     assert!(
         distance(&values(loss.clone()), &golden.floats("loss")) < 1e-5,
         "{}",

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod blockwise;
 mod faults;
 mod generation;
 mod goldens;
+mod quant;
+mod quant_properties;
+mod quantized;
 mod round_trip;
 mod support;

@@ -41,6 +41,7 @@ pub(crate) fn load_on(dir: &Path, device: &Device) -> LlamaForCausalLM {
     let options = LoadOptions {
         dtype: Some(DType::F32),
         strict: true,
+        ..LoadOptions::default()
     };
     Checkpoint::open(dir)
         .unwrap()

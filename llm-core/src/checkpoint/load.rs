@@ -1,6 +1,6 @@
 //! From a checkpoint to a model.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bytes, DType, Device, Element, Tensor, TensorData};
@@ -9,15 +9,22 @@ use safetensors::tensor::Dtype;
 
 use super::Checkpoint;
 use super::safetensors::{SafetensorsFile, TensorEntry};
-use crate::{Error, LlamaForCausalLM, Result, TensorProblem, default_dtype};
+use crate::quant::{
+    HubDtype, HubTensor, QuantError, Quantization, QuantizedTensor, QuantizedWeight,
+};
+use crate::{Error, LlamaForCausalLM, Result, TensorProblem, default_dtype, is_cpu};
 
 /// How to load a model.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// The type to compute in; by default [`default_dtype`] of the device.
+    /// The type of weights and products; by default [`default_dtype`] of the device. On the CPU it is
+    /// F32 or BF16, and concerns matrices only: everything else there is computed in F32.
     pub dtype: Option<DType>,
     /// Whether NaN or infinite weights are an error rather than a warning.
     pub strict: bool,
+    /// How to quantise the linear layers, the head excepted, if at all. Each is quantised as it is read, so
+    /// that the dense model never has to fit. Layers that are quantised on disk stay as they are.
+    pub quantize: Option<Quantization>,
 }
 
 /// A loaded model, with what was noticed on the way.
@@ -39,17 +46,24 @@ impl Checkpoint {
     pub fn load(&self, device: &Device, options: &LoadOptions) -> Result<Loaded> {
         let dtype = options.dtype.unwrap_or_else(|| default_dtype(device));
         on_disk(dtype)?;
-        if !device.supports_dtype(dtype) {
+        if !device.supports_dtype(dtype) || (is_cpu(device) && dtype == DType::F16) {
             let reason = format!("does not compute in {dtype:?}");
             return Err(Error::Device {
                 name: format!("{device:?}"),
                 reason,
             });
         }
-        let model = LlamaForCausalLM::new(&self.config, device);
-        self.check(&model)?;
+        let mut model = LlamaForCausalLM::new(&self.config, device);
+        let coded = self.coded_layers(&mut model);
+        self.check(&model, &coded)?;
+        self.load_quantized(&mut model, &coded, dtype, options.quantize)?;
+        let entries = self.shards.iter().flat_map(|shard| {
+            let with_shard = move |(name, entry)| (name, (entry, shard));
+            shard.iter().map(with_shard)
+        });
         let mut loader = Loader {
-            entries: self.entries(),
+            entries: entries.collect(),
+            on_cpu: is_cpu(device),
             path: Vec::new(),
             dtype,
             problems: Vec::new(),
@@ -75,11 +89,88 @@ impl Checkpoint {
         self.shards.iter().flat_map(SafetensorsFile::iter).collect()
     }
 
-    /// Compares names, shapes and types before anything is allocated.
-    fn check(&self, model: &LlamaForCausalLM) -> Result<()> {
+    /// The linear layers that are quantised on disk.
+    fn coded_layers(&self, model: &mut LlamaForCausalLM) -> HashSet<String> {
+        let entries = self.entries();
+        let is_coded = |layer: &String| {
+            ["weight.absmax", "SCB"]
+                .iter()
+                .any(|part| entries.contains_key(format!("{layer}.{part}").as_str()))
+        };
+        let linears = model.linears_mut().into_iter().map(|(name, _)| name);
+        linears.filter(is_coded).collect()
+    }
+
+    /// Reads the layers that are quantised on disk, and quantises the others if that is asked for.
+    fn load_quantized(
+        &self,
+        model: &mut LlamaForCausalLM,
+        coded: &HashSet<String>,
+        dtype: DType,
+        quantize: Option<Quantization>,
+    ) -> Result<()> {
+        let entries = self.entries();
+        let error = |source| Error::Quantization {
+            path: self.dir.clone(),
+            source,
+        };
+        for (layer, linear) in model.linears_mut() {
+            let name = format!("{layer}.weight");
+            let weight = if coded.contains(&layer) {
+                QuantizedWeight::from_hub(&layer, |name| hub_tensor(entries.get(name)?))
+                    .map_err(error)?
+            } else if let (Some(quantize), true) = (quantize, layer != "lm_head") {
+                let Some(entry) = entries.get(name.as_str()) else {
+                    continue;
+                };
+                let (values, _) = entry.to_data(DType::F32);
+                let values = values.as_slice().unwrap_or_default();
+                let [d_in, d_out] = linear.dims();
+                let (format, double) = (quantize.format, quantize.double);
+                QuantizedWeight::quantize(values, [d_out, d_in], format, double).map_err(
+                    |source| {
+                        let (tensor, source) = (name.clone(), Box::new(source));
+                        error(QuantError::Tensor { tensor, source })
+                    },
+                )?
+            } else {
+                continue;
+            };
+            self.shards
+                .iter()
+                .for_each(|shard| shard.release_tensor(&name));
+            let [d_in, d_out] = linear.dims();
+            if weight.shape() != [d_out, d_in] {
+                return Err(Error::Tensors {
+                    path: self.dir.clone(),
+                    problems: vec![TensorProblem::Misshapen {
+                        name,
+                        expected: vec![d_out, d_in],
+                        got: weight.shape().to_vec(),
+                    }],
+                });
+            }
+            linear.set_quantized(QuantizedTensor::new(weight, &linear.device(), dtype))?;
+        }
+        Ok(())
+    }
+
+    /// Compares names, shapes and types before anything is allocated. The layers that are `coded` check
+    /// their own tensors as they are read.
+    fn check(&self, model: &LlamaForCausalLM, coded: &HashSet<String>) -> Result<()> {
         let mut entries = self.entries();
+        entries.retain(|name, _| {
+            let is_part = |layer| coded.contains(layer);
+            let weight = name.find(".weight").or_else(|| name.find(".SCB"));
+            !weight.is_some_and(|end| is_part(&name[..end]))
+        });
         let mut expected = Shapes::default();
         model.visit(&mut expected);
+        let is_coded = |name: &str| {
+            name.strip_suffix(".weight")
+                .is_some_and(|layer| coded.contains(layer))
+        };
+        expected.shapes.retain(|(name, _)| !is_coded(name));
         let mut problems = Vec::new();
         for (name, expected) in expected.shapes {
             let entry = entries.remove(name.as_str());
@@ -106,6 +197,21 @@ impl Checkpoint {
     }
 }
 
+/// A tensor as the codecs take it, if it is of a type that they know.
+fn hub_tensor<'a>(entry: &TensorEntry<'a>) -> Option<HubTensor<'a>> {
+    let dtype = match entry.dtype {
+        Dtype::U8 => HubDtype::U8,
+        Dtype::I8 => HubDtype::I8,
+        Dtype::F32 => HubDtype::F32,
+        _ => return None,
+    };
+    Some(HubTensor {
+        dtype,
+        shape: entry.shape.to_vec(),
+        bytes: entry.bytes.into(),
+    })
+}
+
 /// Collects the name and shape of every parameter, in the model's order.
 #[derive(Default)]
 pub(super) struct Shapes {
@@ -129,7 +235,8 @@ impl ModuleVisitor for Shapes {
 }
 
 struct Loader<'a> {
-    entries: HashMap<&'a str, TensorEntry<'a>>,
+    entries: HashMap<&'a str, (TensorEntry<'a>, &'a SafetensorsFile)>,
+    on_cpu: bool,
     path: Vec<String>,
     dtype: DType,
     /// Tensors with values that are not finite, and how many.
@@ -147,15 +254,21 @@ impl ModuleMapper for Loader<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let name = self.path.join(".");
-        let Some(entry) = self.entries.get(name.as_str()) else {
+        let Some((entry, shard)) = self.entries.get(name.as_str()) else {
             return param;
         };
-        let (data, not_finite) = entry.to_data(self.dtype);
+        // On the CPU only matrices are in half precision.
+        let dtype = match self.on_cpu && D == 1 {
+            true => DType::F32,
+            false => self.dtype,
+        };
+        let (data, not_finite) = entry.to_data(dtype);
+        shard.release(entry);
         if not_finite > 0 {
             self.problems.push((name, not_finite));
         }
         let (device, id) = (param.lazy_device(), param.id);
-        param.transform_for_load(Tensor::from_data(data, (&device, self.dtype)), id)
+        param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
     }
 }
 

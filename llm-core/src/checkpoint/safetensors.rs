@@ -78,6 +78,30 @@ impl SafetensorsFile {
             .filter_map(|name| Some((name.as_str(), self.get(name)?)))
     }
 
+    /// As [`release`](Self::release), for a tensor that may not be there.
+    pub(super) fn release_tensor(&self, name: &str) {
+        if let Some(entry) = self.get(name) {
+            self.release(&entry);
+        }
+    }
+
+    /// Lets go of the memory that holds a tensor's bytes; they are read from the file once more if they
+    /// are needed again.
+    pub(super) fn release(&self, entry: &TensorEntry<'_>) {
+        #[cfg(unix)]
+        {
+            let start = entry.bytes.as_ptr() as usize - self.map.as_ptr() as usize;
+            // SAFETY: the map is a file's and is not written to, so that what is dropped comes back as it was.
+            let released = unsafe {
+                let advice = memmap2::UncheckedAdvice::DontNeed;
+                self.map
+                    .unchecked_advise_range(advice, start, entry.bytes.len())
+            };
+            // Advice that is not taken costs memory, nothing else.
+            drop(released);
+        }
+    }
+
     /// A tensor by name.
     pub fn get(&self, name: &str) -> Option<TensorEntry<'_>> {
         let info = self.metadata.info(name)?;

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::{Map, Value, json};
 
 use super::load::on_disk;
 use super::{INDEX, WEIGHTS};
+use crate::quant::{HubDtype, HubTensor, QuantFormat, QuantizedWeight, Scales, WeightDtype};
 use crate::{Error, LlamaForCausalLM, Result};
 
 /// How to write a model.
@@ -37,7 +39,6 @@ impl Default for SaveOptions {
 pub struct LazyTensor {
     name: String,
     info: TensorInfo,
-    dtype: DType,
     fetch: Box<dyn Fn() -> Result<TensorData>>,
 }
 
@@ -61,13 +62,49 @@ impl LazyTensor {
                 shape,
                 data_offsets: (0, bytes),
             },
-            dtype,
             fetch: Box::new(move || {
-                tensor
-                    .try_to_data()
-                    .map_err(|error| Error::Backend(error.to_string()))
+                let data = tensor.try_to_data();
+                let data = data.map_err(|error| Error::Backend(error.to_string()))?;
+                Ok(data.convert_dtype(dtype))
             }),
         })
+    }
+
+    /// The tensors of a quantised layer, in bitsandbytes' layout.
+    fn of_quantized(
+        layer: &str,
+        weight: &Arc<QuantizedWeight>,
+        dtype: WeightDtype,
+    ) -> Vec<LazyTensor> {
+        let tensor = |(name, tensor): (String, HubTensor)| {
+            let (on_disk, in_memory) = match tensor.dtype {
+                HubDtype::U8 => (Dtype::U8, DType::U8),
+                HubDtype::I8 => (Dtype::I8, DType::I8),
+                HubDtype::F32 => (Dtype::F32, DType::F32),
+            };
+            let (layer, weight, wanted) = (layer.to_owned(), weight.clone(), name.clone());
+            LazyTensor {
+                name,
+                info: TensorInfo {
+                    dtype: on_disk,
+                    data_offsets: (0, tensor.bytes.len()),
+                    shape: tensor.shape,
+                },
+                fetch: Box::new(move || {
+                    let mut tensors = weight.to_hub(&layer, dtype).into_iter();
+                    let found = tensors.find(|(name, _)| *name == wanted);
+                    let tensor = found.map(|(_, tensor)| tensor);
+                    let bytes = tensor.map_or_else(Vec::new, |tensor| tensor.bytes.into_owned());
+                    let count = bytes.len() / in_memory.size();
+                    Ok(TensorData::from_bytes_vec(bytes, vec![count], in_memory))
+                }),
+            }
+        };
+        weight
+            .to_hub(layer, dtype)
+            .into_iter()
+            .map(tensor)
+            .collect()
     }
 
     fn bytes(&self) -> usize {
@@ -76,13 +113,14 @@ impl LazyTensor {
 
     fn write(&self, file: &mut dyn Write) -> io::Result<()> {
         let data = (self.fetch)().map_err(io::Error::other)?;
-        file.write_all(data.convert_dtype(self.dtype).as_bytes())
+        file.write_all(data.as_bytes())
     }
 }
 
 /// Writes a model as a Hugging Face directory: `config.json` and `model.safetensors`, or shards with
 /// an index. `source` is the `config.json` to carry over, so that keys that this crate does not know
-/// survive; adapters must be merged or detached before.
+/// survive; adapters must be merged or detached before. Quantised layers are written in bitsandbytes' layout, which
+/// transformers opens.
 ///
 /// While it writes, the directory holds no checkpoint: one is complete or absent.
 ///
@@ -101,16 +139,24 @@ pub fn save_model(
         tensors: Ok(Vec::new()),
     };
     model.visit(&mut collector);
-    let tensors = collector.tensors?;
+    let mut tensors = collector.tensors?;
+    let mut quantization = None;
+    for (layer, linear) in model.clone().linears_mut() {
+        if let Some(weight) = linear.quantized() {
+            let weight = weight.to_host()?;
+            tensors.extend(LazyTensor::of_quantized(
+                &layer,
+                &weight,
+                weight_dtype(options.dtype),
+            ));
+            quantization = Some(quantization_config(&weight, options.dtype));
+        }
+    }
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
     remove_weights(dir)?;
     write_shards(dir, shard(tensors, options.max_shard_bytes))?;
 
-    let dtype = match options.dtype {
-        DType::F16 => "float16",
-        DType::BF16 => "bfloat16",
-        _ => "float32",
-    };
+    let dtype = weight_dtype(options.dtype).name();
     let mut config = source
         .cloned()
         .unwrap_or_else(|| model.config().to_json(dtype));
@@ -124,7 +170,39 @@ pub fn save_model(
         "torch_dtype"
     };
     config.insert(key.to_owned(), json!(dtype));
+    match quantization {
+        Some(quantization) => config.insert("quantization_config".to_owned(), quantization),
+        None => config.remove("quantization_config"),
+    };
     write_json(dir.join("config.json"), &Value::Object(config))
+}
+
+/// The name of a type that models are stored in.
+fn weight_dtype(dtype: DType) -> WeightDtype {
+    match dtype {
+        DType::F16 => WeightDtype::Float16,
+        DType::BF16 => WeightDtype::BFloat16,
+        _ => WeightDtype::Float32,
+    }
+}
+
+/// What transformers' `BitsAndBytesConfig` says of a model whose layers are coded as this one.
+fn quantization_config(weight: &QuantizedWeight, dtype: DType) -> Value {
+    let is_4bit = weight.format() != QuantFormat::Int8;
+    let quant_type = match weight.format() {
+        QuantFormat::Fp4 => "fp4",
+        _ => "nf4",
+    };
+    json!({
+        "quant_method": "bitsandbytes",
+        "load_in_4bit": is_4bit,
+        "load_in_8bit": !is_4bit,
+        "bnb_4bit_quant_type": quant_type,
+        "bnb_4bit_use_double_quant": matches!(weight.scales(), Scales::Double { .. }),
+        "bnb_4bit_compute_dtype": weight_dtype(dtype).name(),
+        "bnb_4bit_quant_storage": "uint8",
+        "llm_int8_skip_modules": ["lm_head"],
+    })
 }
 
 struct Collector {
