@@ -195,11 +195,18 @@ impl Adapter {
 
     /// Adds the adapter into the weights: `W + s·B·A`, computed in f32. The model is then an ordinary
     /// one, to be saved with [`llm_core::save_model`].
-    pub fn merge(self, model: &mut LlamaForCausalLM) {
+    ///
+    /// A quantised layer that has an adapter becomes dense: the values that the adapter was trained beside,
+    /// which differ from those before the quantisation.
+    ///
+    /// # Errors
+    /// When a device fails to hand a quantised weight out.
+    pub fn merge(self, model: &mut LlamaForCausalLM) -> Result<()> {
         for (_, linear) in model.linears_mut() {
-            linear.merge();
+            linear.merge()?;
         }
         take(model, |model| model.no_grad());
+        Ok(())
     }
 
     /// Takes the adapter off and gives back to the model what it was before.
@@ -271,7 +278,7 @@ impl Start {
         (r, scaling): (usize, f64),
     ) -> LoraAdapter {
         let [d_in, d_out] = linear.dims();
-        let device = linear.weight.lazy_device();
+        let device = linear.device();
         let [lora_a, lora_b] = match self {
             Self::Lazy => {
                 [[r, d_in], [d_out, r]].map(|shape| Initializer::Zeros.init(shape, &device))
@@ -288,7 +295,7 @@ impl Start {
         if config.use_dora {
             adapter.magnitude = Some(match self {
                 Self::Lazy => Initializer::Zeros.init([d_out], &device),
-                Self::Fresh(_) => Param::from_tensor(adapter.weight_norm(linear.weight.val())),
+                Self::Fresh(_) => Param::from_tensor(adapter.weight_norm(linear)),
             });
         }
         adapter

@@ -44,4 +44,4 @@ pub use error::{Error, Result};
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-pub use train::{Evaluation, Event, Schedule, Step, TrainConfig, Warmup, evaluate, train};
+pub use train::{Evaluation, Event, Packing, Schedule, Step, TrainConfig, Warmup, evaluate, train};

@@ -7,10 +7,12 @@ use std::env;
 use std::process::Command;
 
 use burn::module::Module;
-use burn::tensor::{Device, DeviceKind};
-use llm_core::{Error, GenerationConfig, LlamaForCausalLM, open_device};
+use burn::tensor::{DType, Device, DeviceKind, Tensor};
+use llm_core::quant::{QuantFormat, Quantization, QuantizedTensor, QuantizedWeight};
+use llm_core::{Error, GenerationConfig, Linear, LlamaForCausalLM, open_device};
 use llm_lora::{Adapter, Step};
 
+use crate::qlora;
 use crate::support::{Golden, load_on, own};
 use crate::training::{config, run, samples};
 
@@ -86,6 +88,52 @@ fn wgpu_trains_and_decodes_as_the_cpu_does() {
     assert_eq!(
         wgpu_model.generate_batch(&prompts, &options).unwrap(),
         cpu_model.generate_batch(&prompts, &options).unwrap()
+    );
+}
+
+/// The codes stay on the device; what the backend reserves is less than the dense weight alone.
+#[test]
+fn wgpu_trains_beside_a_quantised_base_as_the_cpu_does() {
+    let Some(wgpu) = wgpu() else { return };
+    let cpu = open_device("cpu").unwrap();
+    for format in [QuantFormat::Nf4, QuantFormat::Int8] {
+        let double = format == QuantFormat::Nf4;
+        let quantization = Quantization { format, double };
+        let (_, _, on_cpu) = qlora::train(qlora::quantized(&cpu, quantization));
+        let (mut model, _, on_wgpu) = qlora::train(qlora::quantized(&wgpu, quantization));
+        compare(&on_wgpu, &on_cpu, "qlora");
+        assert_eq!(model.device(), wgpu);
+        for (name, linear) in model.linears_mut() {
+            let coded = linear.quantized().map(|weight| weight.device() == &wgpu);
+            assert_eq!(coded.is_some(), name != "lm_head", "{name}");
+            assert!(linear.weight.is_none() || name == "lm_head", "{name}");
+            assert_ne!(coded, Some(false), "{name}");
+        }
+    }
+}
+
+/// A layer of 32 MiB in f32: the pool of the device never reserves as much.
+#[test]
+fn wgpu_never_holds_a_quantised_weight_as_a_dense_one() {
+    let Some(wgpu) = wgpu() else { return };
+    const SHAPE: [usize; 2] = [8192, 1024];
+    let dense = (SHAPE[0] * SHAPE[1] * size_of::<f32>()) as u64;
+    let values: Vec<f32> = (0..SHAPE[0] * SHAPE[1]).map(|i| (i as f32).sin()).collect();
+    let weight = QuantizedWeight::quantize(&values, SHAPE, QuantFormat::Nf4, true).unwrap();
+    wgpu.memory_cleanup();
+    let reserved = || wgpu.memory_pool_usage().unwrap().bytes_reserved;
+    let before = reserved();
+    let mut linear = Linear::new(SHAPE[1], SHAPE[0], false, &wgpu);
+    let weight = QuantizedTensor::new(weight, &wgpu, DType::F32);
+    linear.set_quantized(weight).unwrap();
+    let x = Tensor::<2>::ones([2, SHAPE[1]], &wgpu.clone().autodiff()).require_grad();
+    let gradients = linear.forward(x.clone(), None).sum().backward();
+    let gradient = x.grad(&gradients).unwrap().into_data();
+    let held = reserved() - before;
+    assert!(gradient.iter::<f32>().all(f32::is_finite));
+    assert!(
+        held < dense,
+        "{held} bytes reserved, a dense weight has {dense}"
     );
 }
 

@@ -173,6 +173,13 @@ fn settings_out_of_range_are_refused_by_name() {
             },
         ),
         (
+            "max_tokens_per_forward",
+            TrainConfig {
+                max_tokens_per_forward: Some(0),
+                ..Default::default()
+            },
+        ),
+        (
             "learning_rate",
             TrainConfig {
                 learning_rate: f64::NAN,

@@ -6,6 +6,8 @@ mod adapters;
 #[cfg(all(feature = "wgpu", feature = "cpu"))]
 mod backends;
 mod faults;
+mod packing;
+mod qlora;
 #[path = "../../llm-core/tests/support.rs"]
 mod support;
 mod training;

@@ -4,55 +4,50 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use llm_core::TokenBatch;
 use llm_data::Sample;
 
+use super::layout::Rows;
 use crate::{Error, Result};
 
-/// Some samples, filled up to one length.
+/// The samples of one forward.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// `[samples, longest]`.
+    /// `[rows, longest]`.
     pub(super) tokens: TokenBatch,
-    /// How many tokens carry loss.
-    pub(super) supervised: usize,
     /// Indices into the flat batch of the tokens before supervised ones.
     positions: Vec<i32>,
     /// The supervised tokens.
-    targets: Vec<i32>,
+    pub(super) targets: Vec<u32>,
 }
 
 impl Batch {
-    pub(super) fn new(samples: &[&Sample]) -> Result<Self> {
-        let rows: Vec<_> = samples
+    pub(super) fn new(rows: &Rows) -> Result<Self> {
+        let ids: Vec<Vec<_>> = rows
             .iter()
-            .map(|sample| sample.input_ids.clone())
+            .map(|row| row.iter().map(|sample| sample.input_ids.clone()).collect())
             .collect();
-        let tokens = TokenBatch::right_padded(&rows, 0)?;
+        let tokens = TokenBatch::packed(&ids, 0)?;
         let [_, width] = tokens.dims();
         let (mut positions, mut targets) = (Vec::new(), Vec::new());
-        for (row, sample) in samples.iter().enumerate() {
-            for (position, target) in supervised(sample) {
-                positions.push((row * width + position) as i32);
-                targets.push(target as i32);
+        for (index, row) in rows.iter().enumerate() {
+            let mut start = index * width;
+            for sample in row {
+                for (position, target) in supervised(sample) {
+                    positions.push((start + position) as i32);
+                    targets.push(target as u32);
+                }
+                start += sample.input_ids.len();
             }
         }
         Ok(Self {
             tokens,
-            supervised: targets.len(),
             positions,
             targets,
         })
     }
 
     pub(super) fn positions(&self, device: &Device) -> Tensor<1, Int> {
-        indices(&self.positions, device)
+        let data = TensorData::new(self.positions.clone(), [self.positions.len()]);
+        Tensor::from_data(data, device)
     }
-
-    pub(super) fn targets(&self, device: &Device) -> Tensor<1, Int> {
-        indices(&self.targets, device)
-    }
-}
-
-fn indices(values: &[i32], device: &Device) -> Tensor<1, Int> {
-    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
 }
 
 /// Each supervised token with the position that predicts it. The first token has none before it.

@@ -1,39 +1,22 @@
 //! Gradients of all parameters together.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Gradients, Tensor};
 use llm_core::LlamaForCausalLM;
 
-/// The number of values that require gradients.
-pub(super) fn trainable(model: &LlamaForCausalLM) -> usize {
-    let mut count = Count(0);
-    model.visit(&mut count);
-    count.0
-}
+/// The gradient of each parameter, flat and in f32.
+pub(super) type Sums = HashMap<ParamId, Tensor<1>>;
 
-struct Count(usize);
-
-impl ModuleVisitor for Count {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if param.is_require_grad() {
-            self.0 += param.lazy_shape().num_elements();
-        }
-    }
-}
-
-/// Adds the gradients of a backward, in f32, to those of earlier ones.
-pub(super) fn accumulate(
-    model: &LlamaForCausalLM,
-    new: &mut Gradients,
-    gradients: &mut GradientsParams,
-) {
-    model.visit(&mut Accumulate { new, gradients });
+/// Adds what a backward found to `sums`, and takes it out of there.
+pub(super) fn accumulate(model: &LlamaForCausalLM, new: &mut Gradients, sums: &mut Sums) {
+    model.visit(&mut Accumulate { new, sums });
 }
 
 struct Accumulate<'a> {
     new: &'a mut Gradients,
-    gradients: &'a mut GradientsParams,
+    sums: &'a mut Sums,
 }
 
 impl ModuleVisitor for Accumulate<'_> {
@@ -44,36 +27,17 @@ impl ModuleVisitor for Accumulate<'_> {
         let Some(new) = param.val().grad_remove(self.new) else {
             return;
         };
-        let new = new.cast(DType::F32);
-        let sum = match self.gradients.remove::<D>(param.id) {
+        let new = new.cast(DType::F32).reshape([-1]);
+        let sum = match self.sums.remove(&param.id) {
             Some(sum) => sum + new,
             None => new,
         };
-        self.gradients.register(param.id, sum);
+        self.sums.insert(param.id, sum);
     }
 }
 
-/// The Euclidean norm over all parameters, `[1]`.
-pub(super) fn norm(model: &LlamaForCausalLM, gradients: &GradientsParams) -> Tensor<1> {
-    let zero = Tensor::zeros([1], (&model.device().inner(), DType::F32));
-    let mut squares = Squares {
-        gradients,
-        sum: zero,
-    };
-    model.visit(&mut squares);
-    squares.sum.sqrt()
-}
-
-struct Squares<'a> {
-    gradients: &'a GradientsParams,
-    sum: Tensor<1>,
-}
-
-impl ModuleVisitor for Squares<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            let square = gradient.square().sum();
-            self.sum = self.sum.clone() + square;
-        }
-    }
+/// The Euclidean norm over all of them, `[1]`.
+pub(super) fn norm(gradients: &[Tensor<1>]) -> Option<Tensor<1>> {
+    let squares = gradients.iter().map(|flat| flat.clone().square().sum());
+    squares.reduce(|a, b| a + b).map(Tensor::sqrt)
 }

@@ -1,13 +1,17 @@
-//! AdamW.
+//! AdamW over groups of parameters.
 
 use std::collections::HashMap;
 
-use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::optim::GradientsParams;
-use burn::tensor::{DType, Tensor};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{DType, Device, Tensor};
 use llm_core::LlamaForCausalLM;
 
 use super::TrainConfig;
+use super::gradients::Sums;
+
+/// Parameters of fewer values share a group, and one update, with their neighbours: an adapter has
+/// hundreds of small matrices.
+const GROUPED: usize = 1 << 20;
 
 /// AdamW (Loshchilov and Hutter 2017, <https://arxiv.org/abs/1711.05101>) with the arithmetic of
 /// `torch.optim.AdamW`. Norms and biases are not decayed, as in transformers' trainer.
@@ -16,84 +20,138 @@ pub(super) struct AdamW {
     epsilon: f64,
     weight_decay: f64,
     steps: i32,
-    states: HashMap<ParamId, State>,
+    groups: Vec<Group>,
 }
 
-/// What is kept for one parameter, flat and in f32.
-struct State {
+/// Parameters that are updated together, one behind the other in flat f32 tensors.
+struct Group {
+    members: Vec<Member>,
+    decays: bool,
+    /// The parameters themselves. Where their own type is coarser, small updates add up here.
+    values: Tensor<1>,
     /// Running mean of the gradient.
     first: Tensor<1>,
     /// Running mean of its square.
     second: Tensor<1>,
-    /// The parameter itself where its own type is coarser, so that small updates add up.
-    master: Option<Tensor<1>>,
+}
+
+#[derive(Clone, Copy)]
+struct Member {
+    id: ParamId,
+    start: usize,
+    len: usize,
 }
 
 impl AdamW {
-    pub(super) fn new(config: &TrainConfig) -> Self {
+    /// For the parameters of `model` that require gradients.
+    pub(super) fn new(config: &TrainConfig, model: &LlamaForCausalLM) -> Self {
+        let mut grouping = Grouping::default();
+        model.visit(&mut grouping);
+        grouping.close();
         Self {
             betas: config.betas,
             epsilon: config.epsilon,
             weight_decay: config.weight_decay,
             steps: 0,
-            states: HashMap::new(),
+            groups: grouping.groups,
         }
     }
 
-    /// Updates every parameter that has a gradient; `clip` scales the gradients, which are f32.
+    /// How many values are trained.
+    pub(super) fn trainable(&self) -> usize {
+        self.groups.iter().map(|group| group.values.dims()[0]).sum()
+    }
+
+    /// The gradients of each group, flat; zeros where there is none.
+    pub(super) fn gather(&self, mut gradients: Sums, device: &Device) -> Vec<Tensor<1>> {
+        let mut flat = |member: &Member| {
+            let zeros = || Tensor::zeros([member.len], (device, DType::F32));
+            gradients.remove(&member.id).unwrap_or_else(zeros)
+        };
+        let groups = self.groups.iter();
+        groups
+            .map(|group| cat(group.members.iter().map(&mut flat).collect()))
+            .collect()
+    }
+
+    /// Updates every parameter; `clip` scales the gradients, which are those of the groups.
     pub(super) fn step(
         &mut self,
         model: &mut LlamaForCausalLM,
-        gradients: GradientsParams,
+        gradients: Vec<Tensor<1>>,
         learning_rate: f64,
         clip: f64,
     ) {
         self.steps += 1;
-        let mut update = Update {
-            path: Vec::new(),
-            optimizer: self,
-            gradients,
-            learning_rate,
-            clip,
-        };
-        *model = super::take(model).map(&mut update);
-    }
-
-    /// The new value of a flat f32 parameter.
-    fn update(
-        &mut self,
-        state: &mut State,
-        value: Tensor<1>,
-        gradient: Tensor<1>,
-        rates: [f64; 2],
-    ) -> Tensor<1> {
-        let [learning_rate, decay] = rates;
         let [beta1, beta2] = self.betas;
-        state
-            .first
-            .inplace(|first| first * beta1 + gradient.clone() * (1.0 - beta1));
-        state
-            .second
-            .inplace(|second| second * beta2 + gradient.square() * (1.0 - beta2));
         let [correction1, correction2] = self.betas.map(|beta| 1.0 - beta.powi(self.steps));
-        let denominator = state.second.clone().sqrt() / correction2.sqrt() + self.epsilon;
-        let step = state.first.clone() / denominator * (learning_rate / correction1);
-        match decay == 0.0 {
-            true => value - step,
-            false => value * (1.0 - learning_rate * decay) - step,
+        let mut values = HashMap::new();
+        for (group, gradient) in self.groups.iter_mut().zip(gradients) {
+            let gradient = gradient * clip;
+            group
+                .first
+                .inplace(|first| first * beta1 + gradient.clone() * (1.0 - beta1));
+            group
+                .second
+                .inplace(|second| second * beta2 + gradient.square() * (1.0 - beta2));
+            let denominator = group.second.clone().sqrt() / correction2.sqrt() + self.epsilon;
+            let step = group.first.clone() / denominator * (learning_rate / correction1);
+            let decay = if group.decays { self.weight_decay } else { 0.0 };
+            group.values.inplace(|values| match decay == 0.0 {
+                true => values - step,
+                false => values * (1.0 - learning_rate * decay) - step,
+            });
+            for member in &group.members {
+                let value = group.values.clone().narrow(0, member.start, member.len);
+                values.insert(member.id, value);
+            }
         }
+        *model = super::take(model).map(&mut Update { values });
     }
 }
 
-struct Update<'a> {
-    path: Vec<String>,
-    optimizer: &'a mut AdamW,
-    gradients: GradientsParams,
-    learning_rate: f64,
-    clip: f64,
+/// One behind the other; a single one as it is.
+fn cat(mut tensors: Vec<Tensor<1>>) -> Tensor<1> {
+    match tensors.len() {
+        1 => tensors.remove(0),
+        _ => Tensor::cat(tensors, 0),
+    }
 }
 
-impl Update<'_> {
+/// Collects the parameters that are trained into groups.
+#[derive(Default)]
+struct Grouping {
+    path: Vec<String>,
+    groups: Vec<Group>,
+    open: Vec<(ParamId, Tensor<1>)>,
+    decays: bool,
+}
+
+impl Grouping {
+    /// Makes a group of what has been collected.
+    fn close(&mut self) {
+        let mut members = Vec::new();
+        let mut values = Vec::new();
+        let mut start = 0;
+        for (id, flat) in self.open.drain(..) {
+            let [len] = flat.dims();
+            members.push(Member { id, start, len });
+            values.push(flat);
+            start += len;
+        }
+        if members.is_empty() {
+            return;
+        }
+        let values = cat(values);
+        self.groups.push(Group {
+            members,
+            decays: self.decays,
+            first: values.zeros_like(),
+            second: values.zeros_like(),
+            values,
+        });
+    }
+
     /// Whether weight decay applies: not to biases, nor to the weights of norms.
     fn decays(&self) -> bool {
         let [.., module, parameter] = &self.path[..] else {
@@ -103,7 +161,7 @@ impl Update<'_> {
     }
 }
 
-impl ModuleMapper for Update<'_> {
+impl ModuleVisitor for Grouping {
     fn enter_module(&mut self, name: &str, _: &str) {
         self.path.push(name.to_owned());
     }
@@ -112,38 +170,35 @@ impl ModuleMapper for Update<'_> {
         self.path.pop();
     }
 
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !param.is_require_grad() {
+            return;
+        }
+        let flat = param.val().inner().cast(DType::F32).reshape([-1]);
+        let large = |flat: &Tensor<1>| flat.dims()[0] >= GROUPED;
+        let last_is_large = self.open.last().is_some_and(|(_, last)| large(last));
+        if self.decays != self.decays() || large(&flat) || last_is_large {
+            self.close();
+        }
+        self.decays = self.decays();
+        self.open.push((param.id, flat));
+    }
+}
+
+/// Gives the parameters their new values.
+struct Update {
+    values: HashMap<ParamId, Tensor<1>>,
+}
+
+impl ModuleMapper for Update {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = self.gradients.remove::<D>(param.id) else {
+        let Some(value) = self.values.remove(&param.id) else {
             return param;
         };
-        let (id, shape) = (param.id, param.lazy_shape());
-        let decay = if self.decays() {
-            self.optimizer.weight_decay
-        } else {
-            0.0
-        };
-        let gradient: Tensor<1> = gradient.reshape([-1]) * self.clip;
-        let states = &mut self.optimizer.states;
-        let mut state = states.remove(&id).unwrap_or_else(|| State {
-            first: gradient.zeros_like(),
-            second: gradient.zeros_like(),
-            master: None,
-        });
-        let param = param.map(|value| {
-            let value = value.inner();
-            let dtype = value.dtype();
-            let flat = state
-                .master
-                .take()
-                .unwrap_or_else(|| value.cast(DType::F32).reshape([-1]));
-            let rates = [self.learning_rate, decay];
-            let new = self.optimizer.update(&mut state, flat, gradient, rates);
-            if dtype != DType::F32 {
-                state.master = Some(new.clone());
-            }
-            Tensor::from_inner(new.reshape(shape).cast(dtype)).require_grad()
-        });
-        self.optimizer.states.insert(id, state);
-        param
+        let shape = param.lazy_shape();
+        param.map(|old| {
+            let new = value.reshape(shape).cast(old.dtype());
+            Tensor::from_inner(new).require_grad()
+        })
     }
 }
