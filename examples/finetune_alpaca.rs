@@ -4,11 +4,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::module::Module;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use examples::bundled;
-use examples::cli::{self, ComputeArgs, say};
+use examples::cli::{self, ComputeArgs, Quantize, say};
 use examples::progress::Progress;
 use examples::run_dir::RunDir;
 use examples::settings::Settings;
@@ -52,6 +52,9 @@ fn main() -> ExitCode {
         options.settings = options
             .settings
             .resolve(options.config.as_deref(), &matches)?;
+        if options.settings.qlora {
+            options.compute.quantize.get_or_insert(Quantize::Nf4);
+        }
         finetune(&options)
     })
 }
@@ -59,6 +62,9 @@ fn main() -> ExitCode {
 fn finetune(options: &Options) -> Result<()> {
     let settings = &options.settings;
     settings.validate()?;
+    if settings.full && options.compute.quantize.is_some() {
+        bail!("quantised weights cannot be trained; leave --full or --quantize out");
+    }
     options.compute.device()?;
     let checkpoint = cli::open(&settings.model_dir())?;
     let data = Data::load(settings, &checkpoint)?;

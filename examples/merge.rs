@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use burn::tensor::DType;
+use burn::tensor::{DType, Tensor};
 use clap::{Parser, ValueEnum};
-use examples::cli::{self, ComputeArgs, Precision};
+use examples::cli::{self, ComputeArgs, Precision, Quantize};
 use examples::settings;
-use llm_core::{SaveOptions, save_model};
+use llm_core::{LlamaForCausalLM, LoadOptions, SaveOptions, save_model};
 use llm_lora::Adapter;
 
 /// Merge a LoRA adapter into its base: `W + alpha/r · B·A`, computed in f32.
@@ -29,6 +29,13 @@ struct Options {
     /// auto (the best that is compiled in and present), cpu, cuda, vulkan, metal or wgpu
     #[arg(long, default_value = "auto")]
     device: String,
+    /// The format to which the base was quantised when the adapter was trained (nf4 with --qlora): the
+    /// adapter is merged into what the codes stand for, and the error of that is said
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    quantize: Option<Quantize>,
+    /// The scales were not quantised
+    #[arg(long, requires = "quantize")]
+    no_double_quantization: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -64,11 +71,25 @@ fn merge(options: &Options) -> Result<()> {
     }
     let compute = ComputeArgs {
         device: options.device.clone(),
-        dtype: Precision::F32,
+        precision: Precision::F32,
+        quantize: options.quantize,
+        no_double_quantization: options.no_double_quantization,
     };
     let checkpoint = cli::open(&options.model)?;
     let mut model = compute.load(&checkpoint)?;
-    Adapter::load(&mut model, &options.adapter)?.merge(&mut model);
+    if compute.quantize.is_some() {
+        let exact = checkpoint
+            .load(&compute.device()?, &LoadOptions::default())?
+            .model;
+        let error = relative_error(&mut model, exact)?;
+        cli::say(format_args!(
+            "the base as the adapter was trained on it differs from {} by {:.2} % of its linear layers' norm",
+            options.model.display(),
+            100.0 * error
+        ))?;
+    }
+    Adapter::load(&mut model, &options.adapter)?.merge(&mut model)?;
+    model.dequantize()?;
     let dtype = options
         .save_dtype
         .map_or_else(|| checkpoint.dtype(), DiskType::dtype);
@@ -89,4 +110,18 @@ fn merge(options: &Options) -> Result<()> {
         std::fs::copy(&recorded, options.out.join(settings::FILE))?;
     }
     cli::say(format_args!("wrote {}", options.out.display()))
+}
+
+/// `‖W_q − W‖ / ‖W‖` over all linear layers that are quantised in `coded`.
+fn relative_error(coded: &mut LlamaForCausalLM, mut exact: LlamaForCausalLM) -> Result<f64> {
+    let (mut off, mut all) = (0.0, 0.0);
+    for ((_, coded), (_, exact)) in coded.linears_mut().into_iter().zip(exact.linears_mut()) {
+        if let (Some(coded), Some(weight)) = (coded.quantized(), &exact.weight) {
+            let weight = weight.val();
+            let square = |x: Tensor<2>| x.square().sum().into_scalar::<f32>();
+            off += f64::from(square(coded.dequantize()? - weight.clone()));
+            all += f64::from(square(weight));
+        }
+    }
+    Ok((off / all).sqrt())
 }

@@ -1,12 +1,13 @@
 //! The settings of `finetune_alpaca`: flags, a YAML file with the same names, and what comes of both.
 
+mod choices;
 mod file;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, ValueEnum};
+use clap::{ArgMatches, Args};
 use llm_data::{EncodeOptions, LoadOptions, OnBadRecord};
 use llm_lora::{LoraConfig, Modules, TrainConfig, Warmup};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use serde_json::Map;
 
 use crate::bundled;
 
+pub use choices::{BadRecords, Packing, Schedule};
 use file::read_file;
 pub use file::{FILE, recorded_template};
 
@@ -73,10 +75,13 @@ pub struct Settings {
     #[arg(long, help_heading = "Samples")]
     pub no_shuffle: bool,
 
+    /// Train the adapter beside a base in four bits: NF4 with double quantisation (QLoRA)
+    #[arg(long, help_heading = "Adapter")]
+    pub qlora: bool,
     /// Train all weights instead of an adapter
     #[arg(
         long,
-        conflicts_with_all = ["r", "alpha", "target_modules", "use_rslora", "use_dora"],
+        conflicts_with_all = ["qlora", "r", "alpha", "target_modules", "use_rslora", "use_dora"],
         help_heading = "Adapter"
     )]
     pub full: bool,
@@ -136,12 +141,22 @@ pub struct Settings {
     /// Steps in which the learning rate grows; overrides the share
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub warmup_steps: Option<usize>,
-    /// Samples in one forward
+    /// Samples of a micro-batch
     #[arg(long, default_value_t = 4, value_name = "N", help_heading = "Training")]
     pub micro_batch_size: usize,
-    /// Forwards for one step
+    /// Micro-batches for one step
     #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Training")]
     pub gradient_accumulation_steps: usize,
+    /// How the samples of a step are laid out in forwards; the loss is the same
+    #[arg(long, value_enum, default_value = "pack", help_heading = "Training")]
+    pub packing: Packing,
+    /// The most tokens of a packed or bucketed forward [default: 512 on the CPU, elsewhere those of a
+    /// micro-batch]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub max_tokens_per_forward: Option<usize>,
+    /// Keep only what goes into each layer for the backward, and compute the rest once more
+    #[arg(long, help_heading = "Training")]
+    pub gradient_checkpointing: bool,
     /// AdamW's weight decay
     #[arg(value_parser = finite,
         long,
@@ -186,30 +201,6 @@ fn finite(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What to do about malformed records.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BadRecords {
-    /// List them all and stop.
-    #[default]
-    Fail,
-    /// Leave them out and count them.
-    Skip,
-}
-
-/// What becomes of the learning rate after the warm-up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Schedule {
-    /// It stays.
-    Constant,
-    /// It falls to 0 in a straight line.
-    Linear,
-    /// It falls to 0 along half a cosine.
-    #[default]
-    Cosine,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -223,6 +214,7 @@ impl Default for Settings {
             train_on_input: false,
             validation_share: 0.05,
             no_shuffle: false,
+            qlora: false,
             full: false,
             r: 8,
             alpha: 16.0,
@@ -236,6 +228,9 @@ impl Default for Settings {
             warmup_steps: None,
             micro_batch_size: 4,
             gradient_accumulation_steps: 1,
+            packing: Packing::default(),
+            max_tokens_per_forward: None,
+            gradient_checkpointing: false,
             weight_decay: 0.0,
             max_grad_norm: 1.0,
             epochs: 3,
@@ -266,6 +261,9 @@ impl Settings {
         let is_free = |key: &str| !by_flag(key) && !in_file.contains_key(key);
         if settings.full && is_free("dropout") {
             settings.dropout = 0.0;
+        }
+        if settings.full && settings.qlora {
+            bail!("qlora trains an adapter; leave it out with full");
         }
         if settings.full && settings.dropout != 0.0 {
             bail!("dropout acts on adapters only; leave it out with full");
@@ -355,6 +353,13 @@ impl Settings {
             max_grad_norm: (self.max_grad_norm != 0.0).then_some(self.max_grad_norm),
             micro_batch_size: self.micro_batch_size,
             gradient_accumulation_steps: self.gradient_accumulation_steps,
+            packing: match self.packing {
+                Packing::None => llm_lora::Packing::None,
+                Packing::Bucket => llm_lora::Packing::Bucket,
+                Packing::Pack => llm_lora::Packing::Pack,
+            },
+            max_tokens_per_forward: self.max_tokens_per_forward,
+            gradient_checkpointing: self.gradient_checkpointing,
             num_epochs: self.epochs,
             max_steps: self.max_steps,
             eval_steps: self.eval_steps,

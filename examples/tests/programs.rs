@@ -238,6 +238,39 @@ fn an_adapter_is_used_with_its_template_and_merges_into_an_ordinary_model() {
 }
 
 #[test]
+fn a_base_in_four_bits_trains_merges_and_is_saved_in_its_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    let [adapter, merged, coded] = ["adapter", "merged", "coded"].map(|name| dir.path().join(name));
+    let flags = ["--qlora", "--gradient-checkpointing", "--precision", "bf16"];
+    succeed(finetune(&adapter).args(flags));
+    assert!(!metrics(&adapter).is_empty());
+
+    let said = succeed(
+        program("merge")
+            .arg("--model")
+            .arg(model())
+            .arg("--adapter")
+            .arg(&adapter)
+            .arg("--out")
+            .arg(&merged)
+            .args(["--quantize", "nf4"]),
+    );
+    assert!(said.contains("differs from"), "{said}");
+
+    let mut quantize = program("quantize");
+    quantize
+        .arg("--model")
+        .arg(model())
+        .arg("--out")
+        .arg(&coded);
+    let said = succeed(quantize.args(["--quantize", "nf4"]));
+    assert!(said.contains("bits each"), "{said}");
+    assert_eq!(logits(&coded, None).len(), logits(&merged, None).len());
+    let config = fs::read_to_string(coded.join("config.json")).unwrap();
+    assert!(config.contains("bitsandbytes"), "{config}");
+}
+
+#[test]
 fn all_weights_train_and_save_as_a_model() {
     let dir = tempfile::tempdir().unwrap();
     succeed(finetune(dir.path()).args(["--full", "--validation-share", "0"]));
