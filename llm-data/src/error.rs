@@ -52,6 +52,20 @@ pub enum Error {
         /// How many problems there are.
         total: usize,
     },
+    /// An evaluation file whose name does not say what is in it.
+    #[error("{}: expected a file .json, .jsonl, .csv or .txt", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A CSV file with a quoted field that does not end.
+    #[error("{}:{line}: a quoted field without its closing quote", path.display())]
+    UnclosedQuote {
+        /// The file.
+        path: PathBuf,
+        /// The line of the opening quote, from 1.
+        line: usize,
+    },
     /// A data file without a single record.
     #[error("{}: no records", path.display())]
     EmptyDataset {
@@ -298,7 +312,7 @@ impl Refused {
 }
 
 /// A line for each of the first ones, and how many of `total` follow.
-fn list<T: std::fmt::Display>(shown: &[T], total: usize) -> String {
+pub(crate) fn list<T: std::fmt::Display>(shown: &[T], total: usize) -> String {
     let mut text: String = shown
         .iter()
         .take(SHOWN)

@@ -6,7 +6,7 @@
 //! - [`Tokenizer`] reads a checkpoint's `tokenizer.json` and what stands beside it; its
 //!   [`DecodeStream`] turns ids back into text one by one, [`StopStrings`] ends it.
 //! - [`load_alpaca`] and [`load_sharegpt`] read data files and say everything that is wrong with
-//!   them; [`split`] holds out a part.
+//!   them; [`split`] holds out a part, [`find_leakage`] says what of it is in the rest.
 //! - [`Template`] is how a conversation is written down: Alpaca and its kin, ChatML, Vicuna, or the
 //!   checkpoint's own [`ChatTemplate`].
 //! - [`Encoder`] makes [`Sample`]s of records, ids and labels in one pass, and prompts of
@@ -39,6 +39,7 @@ mod ending;
 mod error;
 mod files;
 mod issue;
+mod leakage;
 mod load;
 mod place;
 mod prompt;
@@ -57,6 +58,9 @@ pub use encode::{EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX, Samp
 pub use error::{Error, Result};
 pub use files::TokenizerFiles;
 pub use issue::{Reason, RecordIssue, count_by_reason};
+pub use leakage::{
+    EvaluationSet, Leakage, Overlap, OverlapKind, SetLeakage, Texts, find_leakage, load_evaluation,
+};
 pub use load::{LoadOptions, Loaded, OnBadRecord, load_alpaca, load_sharegpt};
 pub use prompt::Template;
 pub use record::{AlpacaRecord, Conversation, Message, Role};

@@ -60,7 +60,7 @@ const MAX_ISSUES: usize = 10_000;
 
 /// The problems of one record: field and reason.
 pub(crate) type Problems = Vec<(String, Reason)>;
-type Parse<T> = fn(&Value) -> std::result::Result<T, Problems>;
+pub(crate) type Parse<T> = fn(&Value) -> std::result::Result<T, Problems>;
 
 /// Reads Alpaca records from a JSON array or from JSONL, whichever the file is.
 ///
@@ -84,7 +84,7 @@ pub fn load_sharegpt(
     load(path.as_ref(), options, sharegpt::conversation)
 }
 
-fn load<T>(path: &Path, options: &LoadOptions, parse: Parse<T>) -> Result<Loaded<T>> {
+pub(crate) fn load<T>(path: &Path, options: &LoadOptions, parse: Parse<T>) -> Result<Loaded<T>> {
     let mut reader = Reader::open(path, parse)?;
     match reader.first_byte()? {
         Some(b'[') => reader.array()?,
@@ -283,14 +283,14 @@ impl<'a, T> Reader<'a, T> {
     }
 }
 
-fn io(path: &Path, source: std::io::Error) -> Error {
+pub(crate) fn io(path: &Path, source: std::io::Error) -> Error {
     Error::Io {
         path: path.to_owned(),
         source,
     }
 }
 
-fn newlines(bytes: &[u8]) -> usize {
+pub(crate) fn newlines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 

@@ -193,6 +193,24 @@ impl Template {
         }
     }
 
+    /// All that makes up the template, as text: two templates of the same definition write the same.
+    /// To be hashed, where one must know later which it was.
+    pub fn definition(&self) -> String {
+        let parts: Vec<&str> = match &self.0 {
+            Kind::Alpaca(texts) => vec![
+                texts.preamble,
+                texts.preamble_with_input,
+                texts.instruction,
+                texts.input,
+                texts.response,
+            ],
+            Kind::Chatml => vec!["<|im_start|>", CHATML_END],
+            Kind::Vicuna => vec![VICUNA_SYSTEM, VICUNA_END],
+            Kind::Model(chat) => vec![chat.source()],
+        };
+        format!("{}\n{}", self.name(), parts.join("\n"))
+    }
+
     /// The text that ends an answer, for tokenizers that have no token for it; empty where answers
     /// end with the tokenizer's own end-of-sequence token.
     pub fn stop_strings(&self) -> &'static [&'static str] {

@@ -239,7 +239,8 @@ impl Tokenizer {
         Ok(())
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// `tokenizer.json`, or what errors call it.
+    pub fn path(&self) -> &Path {
         &self.0.path
     }
 

@@ -8,6 +8,7 @@ mod common;
 mod data_files;
 mod encoding;
 mod goldens;
+mod leakage;
 mod properties;
 mod tokenizers;
 mod truncation;
