@@ -1,6 +1,7 @@
 //! An adapter on a model: attached, saved, loaded, merged, detached.
 
 mod parameters;
+mod proof;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -46,6 +47,8 @@ pub struct Adapter {
     keys: BTreeMap<String, String>,
     /// What biases and saved modules were before training, flat.
     originals: HashMap<String, Tensor<1>>,
+    /// What each B was before training, flat.
+    starts: HashMap<String, Tensor<1>>,
     /// Whether the model's head was tied to the embedding before.
     was_tied: bool,
 }
@@ -56,6 +59,8 @@ enum Start {
     Fresh(Box<ChaCha8Rng>),
     /// Unallocated, to be read from a file.
     Lazy,
+    /// Unallocated for good: only names and shapes are of interest.
+    Sketch,
 }
 
 impl Adapter {
@@ -72,7 +77,10 @@ impl Adapter {
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(STREAM);
-        Self::with_targets(model, config, targets, Start::Fresh(Box::new(rng)))
+        let start = Start::Fresh(Box::new(rng));
+        let mut adapter = Self::with_targets(model, config, targets, start)?;
+        adapter.starts = adapter.collect_starts(model);
+        Ok(adapter)
     }
 
     /// Puts the adapter of a directory in PEFT's format on the model, frozen as everything else is.
@@ -85,14 +93,49 @@ impl Adapter {
         let config = LoraConfig::from_dir(&dir)?;
         let file = SafetensorsFile::open(dir.as_ref().join(FILE))?;
         let targets = targets(model, &config)?;
-        let adapter = Self::with_targets(model, config, targets, Start::Lazy)?;
+        let mut adapter = Self::with_targets(model, config, targets, Start::Lazy)?;
         match adapter.read(model, &file) {
-            Ok(()) => Ok(adapter),
+            Ok(()) => {
+                adapter.starts = adapter.collect_starts(model);
+                Ok(adapter)
+            }
             Err(error) => {
                 adapter.detach(model);
                 Err(error)
             }
         }
+    }
+
+    /// Puts an adapter without values on a model without values, to see what it would be.
+    pub(crate) fn sketch(model: &mut LlamaForCausalLM, config: LoraConfig) -> Result<Self> {
+        let targets = targets(model, &config)?;
+        if !targets.unmatched.is_empty() {
+            return Err(unknown(model, targets.unmatched));
+        }
+        Self::with_targets(model, config, targets, Start::Sketch)
+    }
+
+    /// Whether a parameter of the model is trained.
+    pub(crate) fn trains(&self, parameter: &str) -> bool {
+        self.keys.contains_key(parameter)
+    }
+
+    /// Whether any parameter is trained whose name begins so.
+    pub(crate) fn trains_in(&self, prefix: &str) -> bool {
+        let mut from = self.keys.range(prefix.to_owned()..);
+        from.next()
+            .is_some_and(|(name, _)| name.starts_with(prefix))
+    }
+
+    /// Gives the attached adapter the values of one of the same shape on disk: a checkpoint's. It is then
+    /// as ready to be trained as before.
+    ///
+    /// # Errors
+    /// When the file is absent or malformed, or does not fit; the model is then as it was.
+    pub fn restore(&self, model: &mut LlamaForCausalLM, dir: impl AsRef<Path>) -> Result<()> {
+        self.read(model, &SafetensorsFile::open(dir.as_ref().join(FILE))?)?;
+        self.unfreeze(model);
+        Ok(())
     }
 
     fn with_targets(
@@ -131,19 +174,34 @@ impl Adapter {
         let mut keep = Keep {
             path: Vec::new(),
             keys: &keys,
-            originals: HashMap::new(),
+            chosen: |name| !name.contains(".adapter."),
+            values: HashMap::new(),
         };
-        model.visit(&mut keep);
-        let originals = keep.originals;
+        if !matches!(start, Start::Sketch) {
+            model.visit(&mut keep);
+        }
+        let originals = keep.values;
         let adapter = Self {
             config,
             modules,
             keys,
             originals,
+            starts: HashMap::new(),
             was_tied,
         };
         adapter.unfreeze(model);
         Ok(adapter)
+    }
+
+    fn collect_starts(&self, model: &LlamaForCausalLM) -> HashMap<String, Tensor<1>> {
+        let mut keep = Keep {
+            path: Vec::new(),
+            keys: &self.keys,
+            chosen: |name| name.ends_with(".adapter.lora_b"),
+            values: HashMap::new(),
+        };
+        model.visit(&mut keep);
+        keep.values
     }
 
     /// The configuration.
@@ -280,7 +338,7 @@ impl Start {
         let [d_in, d_out] = linear.dims();
         let device = linear.device();
         let [lora_a, lora_b] = match self {
-            Self::Lazy => {
+            Self::Lazy | Self::Sketch => {
                 [[r, d_in], [d_out, r]].map(|shape| Initializer::Zeros.init(shape, &device))
             }
             Self::Fresh(rng) => fresh([d_in, d_out], r, &config.init_lora_weights, rng, &device),
@@ -294,7 +352,7 @@ impl Start {
         };
         if config.use_dora {
             adapter.magnitude = Some(match self {
-                Self::Lazy => Initializer::Zeros.init([d_out], &device),
+                Self::Lazy | Self::Sketch => Initializer::Zeros.init([d_out], &device),
                 Self::Fresh(_) => Param::from_tensor(adapter.weight_norm(linear)),
             });
         }

@@ -1,6 +1,6 @@
 //! The crate's error type.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use llm_core::TensorProblem;
 
@@ -64,6 +64,32 @@ pub enum Error {
         /// Of these, those that the model holds.
         got: usize,
     },
+    /// Layers whose adapter is what it was before training.
+    #[error("the adapters of {} of {of} layers were not trained: {}", layers.len(), layers.join(", "))]
+    Untrained {
+        /// How many layers have an adapter.
+        of: usize,
+        /// Those whose B has not changed.
+        layers: Vec<String>,
+    },
+    /// A tensor of an adapter holds NaN or infinite values.
+    #[error("the adapter is not finite: `{tensor}`")]
+    AdapterNotFinite {
+        /// Its path in the model.
+        tensor: String,
+    },
+    /// Two models that should be one give different logits.
+    #[error(
+        "{what} gives other logits: a relative difference of {difference:.1e}, where {within:.0e} is accepted"
+    )]
+    NotTheSame {
+        /// What was compared with what it was made from.
+        what: String,
+        /// The largest difference, relative to the largest logit.
+        difference: f64,
+        /// What is accepted.
+        within: f64,
+    },
     /// A training sample that does not fit the model.
     #[error("{set} sample {index}: {reason}")]
     Sample {
@@ -83,24 +109,82 @@ pub enum Error {
     )]
     NothingTrainable,
     /// The loss or the gradient is NaN or infinite.
-    #[error("step {step}: the {what} is {value}")]
+    #[error("step {step}: the {what} is {value}{}", named(samples))]
     NonFinite {
         /// The optimizer step, from 1.
         step: usize,
-        /// `loss` or `gradient norm`.
+        /// `loss`, `gradient norm` or `evaluation loss`.
         what: &'static str,
         /// Its value.
         value: f64,
+        /// The training samples that it comes from, by their index in the set, from 0.
+        samples: Vec<usize>,
+    },
+    /// An optimizer's state that does not fit the parameters that are trained.
+    #[error("{}: not of a run over the same parameters:{}", path.display(), list(problems))]
+    OptimizerTensors {
+        /// `optimizer.safetensors`.
+        path: PathBuf,
+        /// All problems.
+        problems: Vec<TensorProblem>,
+    },
+    /// A checkpoint of another run.
+    #[error("{}: expected {expected}, got {got}", path.display())]
+    OtherRun {
+        /// The file that shows it.
+        path: PathBuf,
+        /// What this run needs.
+        expected: String,
+        /// What the checkpoint holds.
+        got: String,
+    },
+    /// A line of `metrics.jsonl` is not a row of a run.
+    #[error("{}:{line}: {reason}", path.display())]
+    Metrics {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that is not what the manifest beside it says.
+    #[error("{}: differs from manifest.json: it is damaged or was changed", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
     },
 }
 
 impl Error {
+    /// For `map_err` on what concerns a file or directory.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::Io { path, source }
+    }
+
     pub(crate) fn config(field: &str, expected: impl Into<String>, got: impl ToString) -> Self {
         Self::Config {
             field: field.to_owned(),
             expected: expected.into(),
             got: got.to_string(),
         }
+    }
+}
+
+/// The first few of the samples.
+fn named(samples: &[usize]) -> String {
+    /// More would hide the rest of the message.
+    const SHOWN: usize = 16;
+    let numbers: Vec<String> = samples.iter().take(SHOWN).map(usize::to_string).collect();
+    match samples.len() {
+        0 => String::new(),
+        1..=SHOWN => format!(" (training samples {})", numbers.join(", ")),
+        all => format!(
+            " (training samples {} and {} more)",
+            numbers.join(", "),
+            all - SHOWN
+        ),
     }
 }
 

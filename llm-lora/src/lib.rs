@@ -32,16 +32,28 @@
 
 mod adapter;
 mod config;
+pub mod doctor;
 mod error;
+mod estimate;
+mod identity;
+mod manifest;
+mod probe;
 mod targets;
 mod train;
 
 pub use adapter::Adapter;
 pub use config::{Bias, InitLoraWeights, LoraConfig, Modules, OneOrMany};
 pub use error::{Error, Result};
+pub use estimate::{Estimate, Memory};
+pub use identity::{Identity, Part};
+pub use manifest::{FileHash, Manifest};
+pub use probe::Probe;
 /// The README's snippet compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-pub use train::{Evaluation, Event, Packing, Schedule, Step, TrainConfig, Warmup, evaluate, train};
+pub use train::{
+    Best, Checkpoints, Evaluation, Event, OnNonfinite, Outcome, Packing, Saved, Schedule, Skipped,
+    Step, TrainConfig, Trainer, Warmup, evaluate, list_checkpoints, newest_checkpoint, train,
+};

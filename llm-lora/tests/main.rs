@@ -5,9 +5,13 @@
 mod adapters;
 #[cfg(all(feature = "wgpu", feature = "cpu"))]
 mod backends;
+mod doctor;
+mod doctor_parts;
 mod faults;
 mod packing;
+mod proof;
 mod qlora;
+mod resume;
 #[path = "../../llm-core/tests/support.rs"]
 mod support;
 mod training;

@@ -103,6 +103,13 @@ impl Checkpoint {
         &self.config
     }
 
+    /// The files that hold the weights, in the order of their names.
+    pub fn weight_files(&self) -> Vec<&Path> {
+        let mut files: Vec<&Path> = self.shards.iter().map(SafetensorsFile::path).collect();
+        files.sort();
+        files
+    }
+
     /// The type of the weights on disk: F16, BF16, or F32 for all others.
     pub fn dtype(&self) -> DType {
         let first = self.shards.iter().flat_map(SafetensorsFile::iter).next();

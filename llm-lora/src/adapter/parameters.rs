@@ -66,11 +66,14 @@ impl ModuleVisitor for Names<'_> {
     }
 }
 
-/// Remembers those of the base's parameters that will be trained.
+/// Remembers what parameters that will be trained are before.
 pub(super) struct Keep<'a> {
     pub(super) path: Vec<String>,
     pub(super) keys: &'a BTreeMap<String, String>,
-    pub(super) originals: HashMap<String, Tensor<1>>,
+    /// Which of them, by their names.
+    pub(super) chosen: fn(&str) -> bool,
+    /// Flat.
+    pub(super) values: HashMap<String, Tensor<1>>,
 }
 
 impl ModuleVisitor for Keep<'_> {
@@ -78,9 +81,9 @@ impl ModuleVisitor for Keep<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.join(".");
-        if self.keys.contains_key(&name) && !name.contains(".adapter.") {
+        if self.keys.contains_key(&name) && (self.chosen)(&name) {
             let flat = param.val().detach().reshape([-1]);
-            self.originals.insert(name, flat);
+            self.values.insert(name, flat);
         }
     }
 }

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use llm_core::TokenBatch;
 use llm_data::Sample;
 
-use super::layout::Rows;
+use super::layout::{Numbered, Rows};
 use crate::{Error, Result};
 
 /// The samples of one forward.
@@ -16,20 +16,23 @@ pub(super) struct Batch {
     positions: Vec<i32>,
     /// The supervised tokens.
     pub(super) targets: Vec<u32>,
+    /// The samples, by their index in the set.
+    pub(super) samples: Vec<usize>,
 }
 
 impl Batch {
     pub(super) fn new(rows: &Rows) -> Result<Self> {
-        let ids: Vec<Vec<_>> = rows
-            .iter()
-            .map(|row| row.iter().map(|sample| sample.input_ids.clone()).collect())
-            .collect();
+        let ids = |row: &Vec<Numbered>| {
+            let ids = row.iter().map(|numbered| numbered.sample.input_ids.clone());
+            ids.collect::<Vec<_>>()
+        };
+        let ids: Vec<_> = rows.iter().map(ids).collect();
         let tokens = TokenBatch::packed(&ids, 0)?;
         let [_, width] = tokens.dims();
         let (mut positions, mut targets) = (Vec::new(), Vec::new());
         for (index, row) in rows.iter().enumerate() {
             let mut start = index * width;
-            for sample in row {
+            for Numbered { sample, .. } in row {
                 for (position, target) in supervised(sample) {
                     positions.push((start + position) as i32);
                     targets.push(target as u32);
@@ -41,6 +44,7 @@ impl Batch {
             tokens,
             positions,
             targets,
+            samples: rows.iter().flatten().map(|row| row.index).collect(),
         })
     }
 

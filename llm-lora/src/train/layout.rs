@@ -26,13 +26,32 @@ pub(super) struct Layout {
     pub(super) tokens: usize,
 }
 
+/// A sample and its index in its set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbered<'a> {
+    pub(super) index: usize,
+    pub(super) sample: &'a Sample,
+}
+
+impl Numbered<'_> {
+    pub(super) fn len(&self) -> usize {
+        self.sample.input_ids.len()
+    }
+}
+
+/// Every sample of a set.
+pub(super) fn numbered(samples: &[Sample]) -> Vec<Numbered<'_>> {
+    let number = |(index, sample)| Numbered { index, sample };
+    samples.iter().enumerate().map(number).collect()
+}
+
 /// A forward's rows, each of one or more samples.
-pub(super) type Rows<'a> = Vec<Vec<&'a Sample>>;
+pub(super) type Rows<'a> = Vec<Vec<Numbered<'a>>>;
 
 impl Layout {
     /// Distributes samples over forwards.
-    pub(super) fn forwards<'a>(&self, samples: &[&'a Sample]) -> Vec<Rows<'a>> {
-        let row = |sample: &&'a Sample| vec![*sample];
+    pub(super) fn forwards<'a>(&self, samples: &[Numbered<'a>]) -> Vec<Rows<'a>> {
+        let row = |sample: &Numbered<'a>| vec![*sample];
         match self.packing {
             Packing::None => samples
                 .chunks(self.rows)
@@ -47,42 +66,42 @@ impl Layout {
         }
     }
 
-    fn buckets<'a>(&self, samples: &[&'a Sample]) -> Vec<Rows<'a>> {
+    fn buckets<'a>(&self, samples: &[Numbered<'a>]) -> Vec<Rows<'a>> {
         let mut forwards: Vec<Rows> = Vec::new();
         for sample in samples {
             let fits = |rows: &&mut Rows| {
-                let width = rows[0][0].input_ids.len();
+                let width = rows[0][0].len();
                 rows.len() < self.rows && (rows.len() + 1) * width <= self.tokens
             };
             match forwards.last_mut().filter(fits) {
-                Some(rows) => rows.push(vec![sample]),
-                None => forwards.push(vec![vec![sample]]),
+                Some(rows) => rows.push(vec![*sample]),
+                None => forwards.push(vec![vec![*sample]]),
             }
         }
         forwards
     }
 
     /// Best fit: each sample goes where it leaves the least room.
-    fn pack<'a>(&self, samples: &[&'a Sample]) -> Rows<'a> {
-        let mut rows: Vec<(usize, Vec<&Sample>)> = Vec::new();
+    fn pack<'a>(&self, samples: &[Numbered<'a>]) -> Rows<'a> {
+        let mut rows: Vec<(usize, Vec<Numbered>)> = Vec::new();
         for sample in samples {
-            let length = sample.input_ids.len();
+            let length = sample.len();
             let fitting = rows.iter_mut().filter(|(room, _)| *room >= length);
             match fitting.min_by_key(|(room, _)| *room) {
                 Some((room, row)) => {
                     *room -= length;
-                    row.push(sample);
+                    row.push(*sample);
                 }
-                None => rows.push((self.tokens.saturating_sub(length), vec![sample])),
+                None => rows.push((self.tokens.saturating_sub(length), vec![*sample])),
             }
         }
         rows.into_iter().map(|(_, row)| row).collect()
     }
 }
 
-fn longest_first<'a>(samples: &[&'a Sample]) -> Vec<&'a Sample> {
+fn longest_first<'a>(samples: &[Numbered<'a>]) -> Vec<Numbered<'a>> {
     let mut samples = samples.to_vec();
-    samples.sort_by_key(|sample| std::cmp::Reverse(sample.input_ids.len()));
+    samples.sort_by_key(|sample| std::cmp::Reverse(sample.len()));
     samples
 }
 
@@ -101,8 +120,8 @@ mod tests {
             rows: 2,
             tokens: 10,
         };
-        let samples: Vec<&Sample> = samples.iter().collect();
-        let row = |row: &Vec<&Sample>| row.iter().map(|s| s.input_ids.len()).collect();
+        let samples = numbered(&samples);
+        let row = |row: &Vec<Numbered>| row.iter().map(Numbered::len).collect();
         let forwards = layout.forwards(&samples);
         forwards
             .iter()

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor};
-use llm_core::LlamaForCausalLM;
+use llm_core::checkpoint::{LazyTensor, SafetensorsFile};
+use llm_core::{LlamaForCausalLM, TensorProblem};
 
 use super::TrainConfig;
 use super::gradients::Sums;
+use crate::{Error, Result};
 
 /// Parameters of fewer values share a group, and one update, with their neighbours: an adapter has
 /// hundreds of small matrices.
@@ -35,11 +37,21 @@ struct Group {
     second: Tensor<1>,
 }
 
-#[derive(Clone, Copy)]
 struct Member {
     id: ParamId,
+    /// The parameter's path in the module tree.
+    name: String,
     start: usize,
     len: usize,
+    /// Whether the parameter's own type is coarser than f32.
+    coarse: bool,
+}
+
+impl Member {
+    /// Its part of a group's flat tensor.
+    fn of(&self, flat: &Tensor<1>) -> Tensor<1> {
+        flat.clone().narrow(0, self.start, self.len)
+    }
 }
 
 impl AdamW {
@@ -102,11 +114,84 @@ impl AdamW {
                 false => values * (1.0 - learning_rate * decay) - step,
             });
             for member in &group.members {
-                let value = group.values.clone().narrow(0, member.start, member.len);
-                values.insert(member.id, value);
+                values.insert(member.id, member.of(&group.values));
             }
         }
         *model = super::take(model).map(&mut Update { values });
+    }
+}
+
+/// What a checkpoint holds of a parameter: the moments' names, and that of its own values.
+const MOMENTS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
+const VALUES: &str = "master";
+
+/// Saving and restoring.
+impl AdamW {
+    /// Updates done.
+    pub(super) fn steps(&self) -> i32 {
+        self.steps
+    }
+
+    /// The state by parameter: both moments, under torch's names, and the values where the parameter's
+    /// own type is coarser.
+    pub(super) fn tensors(&self) -> Result<Vec<LazyTensor>> {
+        let mut tensors = Vec::new();
+        for group in &self.groups {
+            for member in &group.members {
+                let mut add = |kind: &str, flat: &Tensor<1>| -> Result<()> {
+                    let name = format!("{kind}.{}", member.name);
+                    let tensor = LazyTensor::new(name, member.of(flat), DType::F32)?;
+                    tensors.push(tensor);
+                    Ok(())
+                };
+                add(MOMENTS[0], &group.first)?;
+                add(MOMENTS[1], &group.second)?;
+                if member.coarse {
+                    add(VALUES, &group.values)?;
+                }
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Takes over what [`tensors`](Self::tensors) of a run over the same parameters gave.
+    pub(super) fn restore(&mut self, file: &SafetensorsFile, steps: i32) -> Result<()> {
+        let mut problems = Vec::new();
+        for group in &mut self.groups {
+            let device = group.values.device();
+            let mut read = |kind: &str, current: &Tensor<1>| {
+                let part = |member: &Member| {
+                    let name = format!("{kind}.{}", member.name);
+                    let entry = file.get(&name);
+                    // Parameters in full precision stand in the model alone.
+                    if kind == VALUES && !member.coarse && entry.is_none() {
+                        return member.of(current);
+                    }
+                    match (TensorProblem::find(&name, &[member.len], entry), entry) {
+                        (None, Some(entry)) => {
+                            let (data, _) = entry.to_data(DType::F32);
+                            Tensor::from_data(data, (&device, DType::F32))
+                        }
+                        (problem, _) => {
+                            problems.extend(problem);
+                            member.of(current)
+                        }
+                    }
+                };
+                cat(group.members.iter().map(part).collect())
+            };
+            let values = read(VALUES, &group.values);
+            let [first, second] = MOMENTS.map(|kind| read(kind, &group.first));
+            (group.values, group.first, group.second) = (values, first, second);
+        }
+        if !problems.is_empty() {
+            return Err(Error::OptimizerTensors {
+                path: file.path().to_owned(),
+                problems,
+            });
+        }
+        self.steps = steps;
+        Ok(())
     }
 }
 
@@ -123,7 +208,7 @@ fn cat(mut tensors: Vec<Tensor<1>>) -> Tensor<1> {
 struct Grouping {
     path: Vec<String>,
     groups: Vec<Group>,
-    open: Vec<(ParamId, Tensor<1>)>,
+    open: Vec<(Member, Tensor<1>)>,
     decays: bool,
 }
 
@@ -133,11 +218,11 @@ impl Grouping {
         let mut members = Vec::new();
         let mut values = Vec::new();
         let mut start = 0;
-        for (id, flat) in self.open.drain(..) {
-            let [len] = flat.dims();
-            members.push(Member { id, start, len });
+        for (mut member, flat) in self.open.drain(..) {
+            member.start = start;
+            start += member.len;
+            members.push(member);
             values.push(flat);
-            start += len;
         }
         if members.is_empty() {
             return;
@@ -174,14 +259,23 @@ impl ModuleVisitor for Grouping {
         if !param.is_require_grad() {
             return;
         }
-        let flat = param.val().inner().cast(DType::F32).reshape([-1]);
+        let value = param.val().inner();
+        let coarse = value.dtype() != DType::F32;
+        let flat = value.cast(DType::F32).reshape([-1]);
         let large = |flat: &Tensor<1>| flat.dims()[0] >= GROUPED;
         let last_is_large = self.open.last().is_some_and(|(_, last)| large(last));
         if self.decays != self.decays() || large(&flat) || last_is_large {
             self.close();
         }
         self.decays = self.decays();
-        self.open.push((param.id, flat));
+        let member = Member {
+            id: param.id,
+            name: self.path.join("."),
+            start: 0,
+            len: flat.dims()[0],
+            coarse,
+        };
+        self.open.push((member, flat));
     }
 }
 

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::TrainConfig;
 use super::batch::Batch;
-use super::layout::Layout;
+use super::layout::{Layout, Numbered};
 use crate::Result;
 
 /// The ChaCha stream of the first epoch's order; later epochs have those behind it.
@@ -20,32 +20,36 @@ pub(super) struct Planned {
     pub(super) batches: Vec<Batch>,
     /// Passes over the data that are done with it.
     pub(super) epoch: f64,
-    pub(super) ends_epoch: bool,
     /// Tokens, padding not counted.
     pub(super) tokens: usize,
     /// Tokens that carry loss.
     pub(super) supervised: usize,
 }
 
-/// Sends step after step, epoch after epoch, until nobody listens any more.
+/// Sends step after step behind the first `done` ones, epoch after epoch, until nobody listens any more.
 pub(super) fn plan(
     samples: &[Sample],
     config: &TrainConfig,
     layout: Layout,
+    done: usize,
     steps: &SyncSender<Result<Planned>>,
 ) {
-    let per_step = config.samples_per_step();
-    let per_epoch = samples.len().div_ceil(per_step);
-    for epoch in 0.. {
+    let per_epoch = config.steps_per_epoch(samples.len());
+    let mut skip = done % per_epoch;
+    for epoch in done / per_epoch.. {
         let order = order(samples.len(), epoch, config);
-        for (index, chosen) in order.chunks(per_step).enumerate() {
-            let chosen: Vec<&Sample> = chosen.iter().map(|sample| &samples[*sample]).collect();
+        let steps_left = order.chunks(config.samples_per_step()).enumerate();
+        for (index, chosen) in steps_left.skip(std::mem::take(&mut skip)) {
+            let numbered = |&index: &usize| Numbered {
+                index,
+                sample: &samples[index],
+            };
+            let chosen: Vec<Numbered> = chosen.iter().map(numbered).collect();
             let batches = layout.forwards(&chosen);
             let batches: Result<Vec<_>> = batches.iter().map(Batch::new).collect();
             let planned = batches.map(|batches| Planned {
                 epoch: epoch as f64 + (index + 1) as f64 / per_epoch as f64,
-                ends_epoch: index + 1 == per_epoch,
-                tokens: chosen.iter().map(|sample| sample.input_ids.len()).sum(),
+                tokens: chosen.iter().map(Numbered::len).sum(),
                 supervised: batches.iter().map(|batch| batch.targets.len()).sum(),
                 batches,
             });
@@ -57,7 +61,7 @@ pub(super) fn plan(
 }
 
 /// The order in which an epoch takes the samples.
-fn order(samples: usize, epoch: usize, config: &TrainConfig) -> Vec<usize> {
+pub(super) fn order(samples: usize, epoch: usize, config: &TrainConfig) -> Vec<usize> {
     let mut order: Vec<usize> = (0..samples).collect();
     if config.shuffle {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);

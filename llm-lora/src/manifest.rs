@@ -1,0 +1,124 @@
+//! A directory's contents with their hashes: what proves that it is complete.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use llm_core::checkpoint::write_atomically;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The files of a checkpoint or of a finished run, with sizes and hashes. It is written last: a
+/// directory without one, or with files that differ from it, is not complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Steps done.
+    pub step: usize,
+    /// By name.
+    pub files: BTreeMap<String, FileHash>,
+}
+
+/// A file's size and hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileHash {
+    /// Its size.
+    pub bytes: u64,
+    /// BLAKE3 in hexadecimal, as `b3sum` prints it.
+    pub blake3: String,
+}
+
+impl Manifest {
+    /// Its own name.
+    pub const FILE: &str = "manifest.json";
+
+    /// Describes `names`, files of `dir`, and writes itself there.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or the manifest not be written.
+    pub fn write<'a>(
+        dir: &Path,
+        step: usize,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self> {
+        let mut files = BTreeMap::new();
+        for name in names {
+            files.insert(name.to_owned(), FileHash::of(&dir.join(name))?);
+        }
+        let manifest = Self { step, files };
+        write_json(&dir.join(Self::FILE), &manifest)?;
+        Ok(manifest)
+    }
+
+    /// Reads the manifest of a directory, if it has one, and compares every file with it.
+    ///
+    /// # Errors
+    /// When the manifest is malformed, or a file is absent or differs.
+    pub fn verify(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(Self::FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Io { path, source }),
+        };
+        let manifest: Self =
+            serde_json::from_str(&text).map_err(|source| Error::Json { path, source })?;
+        for (name, expected) in &manifest.files {
+            let path = plain(dir, name)?;
+            let size = fs::metadata(&path).map_err(Error::io(&path))?.len();
+            // The size first: it costs nothing.
+            if size != expected.bytes || FileHash::of(&path)? != *expected {
+                return Err(Error::Damaged { path });
+            }
+        }
+        Ok(Some(manifest))
+    }
+}
+
+/// The path of a file of `dir` itself; a manifest that names anything else is not ours.
+fn plain(dir: &Path, name: &str) -> Result<PathBuf> {
+    match Path::new(name).file_name() {
+        Some(file) if file == name => Ok(dir.join(name)),
+        _ => Err(Error::Damaged {
+            path: dir.join(Manifest::FILE),
+        }),
+    }
+}
+
+impl FileHash {
+    /// Of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(path: &Path) -> Result<Self> {
+        /// Enough for all cores to have their part.
+        const CHUNK: u64 = 4 << 20;
+        let mut hasher = blake3::Hasher::new();
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        let mut chunk = Vec::new();
+        while file
+            .by_ref()
+            .take(CHUNK)
+            .read_to_end(&mut chunk)
+            .map_err(Error::io(path))?
+            > 0
+        {
+            hasher.update_rayon(&chunk);
+            chunk.clear();
+        }
+        Ok(Self {
+            bytes: hasher.count(),
+            blake3: hasher.finalize().to_hex().to_string(),
+        })
+    }
+}
+
+/// Writes a value as JSON, complete or not at all.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|source| Error::Json {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(write_atomically(path, |file| writeln!(file, "{text}"))?)
+}

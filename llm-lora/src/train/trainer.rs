@@ -1,0 +1,394 @@
+//! The one loop.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Gradients;
+use llm_core::LlamaForCausalLM;
+use llm_data::Sample;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tracing::{debug_span, info_span};
+
+use super::batch::{self, Batch};
+use super::checkpoint::{Best, Checkpoints, State};
+use super::gradients::{self, Sums};
+use super::metrics::{Evaluation, Event, Saved, Skipped, Step};
+use super::optimizer::AdamW;
+use super::plan::{Planned, plan};
+use super::{OnNonfinite, TrainConfig, evaluate, loss_sum, scalar};
+use crate::{Error, Result};
+
+/// The ChaCha stream of dropout.
+const DROPOUT: u64 = u64::from_be_bytes(*b"dropout\0");
+
+/// Steps that are prepared ahead.
+const AHEAD: usize = 2;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// After its last step.
+    Finished,
+    /// Because the listener wanted it. What was due after the last step, an evaluation perhaps, is left
+    /// for the run that goes on.
+    Stopped,
+}
+
+/// A run of training: a model, what it learns from, and how far it is.
+///
+/// ```no_run
+/// use std::ops::ControlFlow;
+/// use llm_lora::{Adapter, Checkpoints, LoraConfig, TrainConfig, Trainer, newest_checkpoint};
+/// # fn f(mut model: llm_core::LlamaForCausalLM, samples: Vec<llm_data::Sample>) -> llm_lora::Result<()> {
+///
+/// let adapter = Adapter::attach(&mut model, LoraConfig::default(), 42)?;
+/// let newest = newest_checkpoint("run")?;
+/// if let Some(checkpoint) = &newest {
+///     adapter.restore(&mut model, checkpoint)?;
+/// }
+/// let config = TrainConfig::default();
+/// let mut trainer = Trainer::new(model, &samples, &[], &config)?
+///     .with_checkpoints(Checkpoints::new("run", |model, dir| adapter.save(model, dir)).every(100).keep(3));
+/// if let Some(checkpoint) = &newest {
+///     trainer.resume(checkpoint)?;
+/// }
+/// trainer.run(|_| ControlFlow::Continue(()))?;
+/// adapter.save(&trainer.into_model(), "run")?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Trainer<'a> {
+    config: &'a TrainConfig,
+    samples: &'a [Sample],
+    validation: &'a [Sample],
+    checkpoints: Option<Checkpoints<'a>>,
+    model: LlamaForCausalLM,
+    optimizer: AdamW,
+    dropout: ChaCha8Rng,
+    /// Steps done.
+    steps: usize,
+    /// Steps that were done when the run was last saved, or resumed.
+    saved: Option<usize>,
+    best: Option<Best>,
+    /// Every step and evaluation.
+    history: Vec<Event>,
+    /// When the last event ended, so that the seconds of all events sum to the run's.
+    clock: Instant,
+}
+
+impl<'a> Trainer<'a> {
+    /// A run from its start, which trains the parameters of `model` that require gradients.
+    ///
+    /// # Errors
+    /// When the configuration is refused, a sample does not fit the model, or nothing is supervised or
+    /// trainable.
+    pub fn new(
+        model: LlamaForCausalLM,
+        samples: &'a [Sample],
+        validation: &'a [Sample],
+        config: &'a TrainConfig,
+    ) -> Result<Self> {
+        config.validate()?;
+        let vocab_size = model.config().vocab_size;
+        batch::check(samples, "training", vocab_size)?;
+        if !validation.is_empty() {
+            batch::check(validation, "validation", vocab_size)?;
+        }
+        let mut dropout = ChaCha8Rng::seed_from_u64(config.seed);
+        dropout.set_stream(DROPOUT);
+        let model = model.train();
+        let optimizer = AdamW::new(config, &model);
+        if optimizer.trainable() == 0 {
+            return Err(Error::NothingTrainable);
+        }
+        Ok(Self {
+            config,
+            samples,
+            validation,
+            checkpoints: None,
+            model,
+            optimizer,
+            dropout,
+            steps: 0,
+            saved: None,
+            best: None,
+            history: Vec::new(),
+            clock: Instant::now(),
+        })
+    }
+
+    /// Lets the run save itself.
+    pub fn with_checkpoints(mut self, checkpoints: Checkpoints<'a>) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// Takes over the state of a checkpoint: optimizer, random stream, position in the data, history.
+    /// The trained parameters are the model's own, which must have been read from the checkpoint before
+    /// ([`Adapter::restore`](crate::Adapter::restore), or loading it as a model).
+    ///
+    /// # Errors
+    /// When a file is absent, malformed or not of a run over the same parameters and as many samples.
+    pub fn resume(&mut self, checkpoint: &Path) -> Result<()> {
+        let _span = info_span!("resume").entered();
+        let (state, history) = State::read(checkpoint, self.samples.len())?;
+        let optimizer = State::optimizer(checkpoint)?;
+        self.optimizer.restore(&optimizer, state.optimizer_steps)?;
+        self.dropout
+            .set_word_pos(state.dropout_position(checkpoint)?);
+        self.steps = state.step;
+        self.saved = Some(state.step);
+        self.best = state.best;
+        self.history = history;
+        self.clock = Instant::now();
+        Ok(())
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Every step, evaluation and left-out step, those before a resumption too: the rows of
+    /// `metrics.jsonl`.
+    pub fn history(&self) -> &[Event] {
+        &self.history
+    }
+
+    /// Of all checkpoints so far the one with the lowest evaluation loss.
+    pub fn best(&self) -> Option<Best> {
+        self.best
+    }
+
+    /// The model.
+    pub fn into_model(self) -> LlamaForCausalLM {
+        self.model.valid()
+    }
+
+    /// Trains until the last step, or until `on_event`, which hears of everything that happens, wants to
+    /// stop; a run with checkpoints is then saved. Evaluates before the first step, every
+    /// `eval_steps`, at each epoch's end, when a checkpoint is due, and after the last step.
+    ///
+    /// # Errors
+    /// When loss or gradient are not finite and [`TrainConfig::on_nonfinite`] says so, or a checkpoint
+    /// cannot be written. Earlier checkpoints are then as they were.
+    pub fn run(&mut self, mut on_event: impl FnMut(&Event) -> ControlFlow<()>) -> Result<Outcome> {
+        let (config, samples, done) = (self.config, self.samples, self.steps);
+        let layout = config.layout(&self.model, samples);
+        let total_steps = config.total_steps(samples.len());
+        let _span = info_span!("train", total_steps).entered();
+        thread::scope(|scope| {
+            let (sender, planned) = mpsc::sync_channel(AHEAD);
+            scope.spawn(move || plan(samples, config, layout, done, &sender));
+            let mut stop = false;
+            loop {
+                if !stop && self.evaluation_is_due(total_steps) {
+                    let event = self.evaluate()?;
+                    stop |= on_event(&event).is_break();
+                }
+                if self.save_is_due(stop)
+                    && let Some(saved) = self.save(total_steps)?
+                {
+                    stop |= on_event(&Event::Saved(saved)).is_break();
+                }
+                if stop {
+                    return Ok(Outcome::Stopped);
+                }
+                if self.steps >= total_steps {
+                    return Ok(Outcome::Finished);
+                }
+                let Ok(planned) = planned.recv() else {
+                    return Ok(Outcome::Stopped);
+                };
+                let event = self.step(&planned?, total_steps)?;
+                stop |= on_event(&event).is_break();
+            }
+        })
+    }
+
+    /// Whether the model has to be evaluated as it is now.
+    fn evaluation_is_due(&self, total_steps: usize) -> bool {
+        let done = |event: &Event| matches!(event, Event::Evaluation(e) if e.step == self.steps);
+        if self.validation.is_empty() || self.history.last().is_some_and(done) {
+            return false;
+        }
+        let per_epoch = self.config.steps_per_epoch(self.samples.len());
+        let every = |steps: usize| self.steps.is_multiple_of(steps);
+        every(per_epoch)
+            || self.config.eval_steps.is_some_and(every)
+            || self.steps == total_steps
+            || self.save_is_due(false)
+    }
+
+    fn save_is_due(&self, stops: bool) -> bool {
+        let Some(checkpoints) = &self.checkpoints else {
+            return false;
+        };
+        (stops || checkpoints.is_due(self.steps)) && self.saved != Some(self.steps)
+    }
+
+    /// One optimizer step.
+    fn step(&mut self, planned: &Planned, total_steps: usize) -> Result<Event> {
+        let _span = debug_span!("step", step = self.steps + 1).entered();
+        let learning_rate = self.config.learning_rate
+            * self.config.schedule.factor(
+                self.steps,
+                self.config.warmup.steps(total_steps),
+                total_steps,
+            );
+        let mut loss = 0.0;
+        let mut sums = Sums::new();
+        let batches = planned.batches.iter();
+        for batch in batches.filter(|batch| !batch.targets.is_empty()) {
+            let share = self.backward(batch, planned.supervised, &mut sums)?;
+            if !share.is_finite() {
+                return self.not_finite(planned, "loss", share, batch.samples.clone());
+            }
+            loss += share;
+        }
+        let gradients = self.optimizer.gather(sums, &self.model.device().inner());
+        let grad_norm = gradients::norm(&gradients).map_or(Ok(0.0), scalar)?;
+        if !grad_norm.is_finite() {
+            let all = planned.batches.iter().flat_map(|batch| &batch.samples);
+            let all = all.copied().collect();
+            return self.not_finite(planned, "gradient norm", grad_norm, all);
+        }
+
+        // The small constant is torch's (`clip_grad_norm_`).
+        let clip = self
+            .config
+            .max_grad_norm
+            .map_or(1.0, |most| (most / (grad_norm + 1e-6)).min(1.0));
+        self.optimizer
+            .step(&mut self.model, gradients, learning_rate, clip);
+        self.steps += 1;
+        let step = Step {
+            step: self.steps,
+            total_steps,
+            epoch: planned.epoch,
+            loss,
+            learning_rate,
+            grad_norm,
+            tokens: planned.tokens,
+            supervised_tokens: planned.supervised,
+            seconds: self.lap(),
+        };
+        Ok(self.remember(Event::Step(step)))
+    }
+
+    /// Adds a forward's share of the gradients to `sums`; returns its share of the mean loss over
+    /// `supervised` tokens.
+    fn backward(&mut self, batch: &Batch, supervised: usize, sums: &mut Sums) -> Result<f64> {
+        let (model, rng) = (&self.model, Some(&mut self.dropout));
+        let share = |hidden| loss_sum(model, hidden, batch) / supervised as f64;
+        let mut add = |gradients: &mut Gradients| gradients::accumulate(model, gradients, sums);
+        if self.config.gradient_checkpointing {
+            scalar(model.backward_by_block(&batch.tokens, rng, share, add)?)
+        } else {
+            let loss = share(model.hidden_states(&batch.tokens, None, rng)?);
+            add(&mut loss.backward());
+            scalar(loss.inner())
+        }
+    }
+
+    /// What becomes of a step that cannot be done.
+    fn not_finite(
+        &mut self,
+        planned: &Planned,
+        what: &'static str,
+        value: f64,
+        samples: Vec<usize>,
+    ) -> Result<Event> {
+        let step = self.steps + 1;
+        match self.config.on_nonfinite {
+            OnNonfinite::Stop => Err(Error::NonFinite {
+                step,
+                what,
+                value,
+                samples,
+            }),
+            OnNonfinite::Skip => {
+                self.steps = step;
+                let skipped = Skipped {
+                    step,
+                    epoch: planned.epoch,
+                    skipped: what.to_owned(),
+                    samples,
+                    seconds: self.lap(),
+                };
+                Ok(self.remember(Event::Skipped(skipped)))
+            }
+        }
+    }
+
+    fn evaluate(&mut self) -> Result<Event> {
+        let _span = info_span!("evaluate", step = self.steps).entered();
+        let eval_loss = evaluate(&self.model.valid(), self.validation, self.config)?;
+        if !eval_loss.is_finite() && self.config.on_nonfinite == OnNonfinite::Stop {
+            return Err(Error::NonFinite {
+                step: self.steps,
+                what: "evaluation loss",
+                value: eval_loss,
+                samples: Vec::new(),
+            });
+        }
+        let per_epoch = self.config.steps_per_epoch(self.samples.len());
+        let evaluation = Evaluation {
+            step: self.steps,
+            epoch: self.steps as f64 / per_epoch as f64,
+            eval_loss,
+            seconds: self.lap(),
+        };
+        Ok(self.remember(Event::Evaluation(evaluation)))
+    }
+
+    fn save(&mut self, total_steps: usize) -> Result<Option<Saved>> {
+        let Some(checkpoints) = &self.checkpoints else {
+            return Ok(None);
+        };
+        let _span = info_span!("save", step = self.steps).entered();
+        // Comparing with NaN is false: a model that is out of its mind is never the best.
+        if let Some(Event::Evaluation(last)) = self.history.last()
+            && self.best.map_or(last.eval_loss.is_finite(), |best| {
+                last.eval_loss < best.eval_loss
+            })
+        {
+            self.best = Some(Best {
+                step: self.steps,
+                eval_loss: last.eval_loss,
+            });
+        }
+        let state = State {
+            step: self.steps,
+            total_steps,
+            samples: self.samples.len(),
+            optimizer_steps: self.optimizer.steps(),
+            dropout_position: self.dropout.get_word_pos().to_string(),
+            best: self.best,
+        };
+        let tensors = self.optimizer.tensors()?;
+        let model = self.model.valid();
+        let checkpoint = checkpoints.save(&model, &state, &tensors, &self.history)?;
+        self.saved = Some(self.steps);
+        Ok(Some(Saved {
+            step: self.steps,
+            checkpoint,
+            seconds: self.lap(),
+        }))
+    }
+
+    fn remember(&mut self, event: Event) -> Event {
+        self.history.push(event.clone());
+        event
+    }
+
+    fn lap(&mut self) -> f64 {
+        let last = std::mem::replace(&mut self.clock, Instant::now());
+        (self.clock - last).as_secs_f64()
+    }
+}
