@@ -29,6 +29,9 @@ struct Options {
     /// Adapter directory in PEFT's format
     #[arg(long, value_name = "DIR", help_heading = "Model")]
     adapter: Option<PathBuf>,
+    /// Take the adapter although it was trained on another base, or with another tokenizer or template
+    #[arg(long, requires = "adapter", help_heading = "Model")]
+    force: bool,
     /// alpaca, alpaca-lora, alpaca-zh, chatml, vicuna or model [default: the one recorded with the
     /// adapter, else model where there is a chat template, else alpaca]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
@@ -127,6 +130,10 @@ fn generate(options: &Options) -> Result<()> {
         }
     };
 
+    if let Some(adapter) = &options.adapter {
+        let template = encoder.as_ref().map(Encoder::template);
+        cli::check_adapter(adapter, &checkpoint, &tokenizer, template, options.force)?;
+    }
     let mut model = options.compute.load(&checkpoint)?;
     if let Some(dir) = &options.adapter {
         Adapter::load(&mut model, dir)?;

@@ -1,6 +1,6 @@
 //! Merges an adapter into its base and writes an ordinary model directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -8,8 +8,9 @@ use burn::tensor::{DType, Tensor};
 use clap::{Parser, ValueEnum};
 use examples::cli::{self, ComputeArgs, Precision, Quantize};
 use examples::settings;
-use llm_core::{LlamaForCausalLM, LoadOptions, SaveOptions, save_model};
-use llm_lora::Adapter;
+use llm_core::{LlamaForCausalLM, LoadOptions};
+use llm_data::Tokenizer;
+use llm_lora::{Adapter, Probe};
 
 /// Merge a LoRA adapter into its base: `W + alpha/r · B·A`, computed in f32.
 #[derive(Debug, Parser)]
@@ -23,6 +24,9 @@ struct Options {
     /// Where the merged model goes
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Merge although the adapter was trained on another base, or with another tokenizer or template
+    #[arg(long)]
+    force: bool,
     /// Type on disk [default: that of the base]
     #[arg(long, value_enum)]
     save_dtype: Option<DiskType>,
@@ -55,6 +59,14 @@ impl DiskType {
     }
 }
 
+/// What the merge is checked with: any ids do.
+const PROBE: [u32; 12] = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233];
+
+/// Differences in logits, relative to the largest: what sums in another order come to, and what a type of
+/// 16 bits on disk costs.
+const MERGED: f64 = 1e-3;
+const ROUNDED: f64 = 1e-1;
+
 fn main() -> ExitCode {
     cli::run(|| merge(&Options::parse()))
 }
@@ -76,6 +88,16 @@ fn merge(options: &Options) -> Result<()> {
         no_double_quantization: options.no_double_quantization,
     };
     let checkpoint = cli::open(&options.model)?;
+    let tokenizer = Tokenizer::from_dir(&options.model)?;
+    let recorded = settings::recorded_template(&options.adapter)?;
+    let template = cli::template(recorded.as_deref(), &tokenizer)?;
+    cli::check_adapter(
+        &options.adapter,
+        &checkpoint,
+        &tokenizer,
+        Some(&template),
+        options.force,
+    )?;
     let mut model = compute.load(&checkpoint)?;
     if compute.quantize.is_some() {
         let exact = checkpoint
@@ -88,28 +110,40 @@ fn merge(options: &Options) -> Result<()> {
             100.0 * error
         ))?;
     }
-    Adapter::load(&mut model, &options.adapter)?.merge(&mut model)?;
+    let adapter = Adapter::load(&mut model, &options.adapter)?;
+    let vocab_size = checkpoint.config().vocab_size as u32;
+    let probe = Probe::new(&model, &PROBE.map(|id| id % vocab_size))?;
+    adapter.merge(&mut model)?;
+    probe.prove(&model, MERGED, "the merged model")?;
     model.dequantize()?;
     let dtype = options
         .save_dtype
         .map_or_else(|| checkpoint.dtype(), DiskType::dtype);
-    let save = SaveOptions {
-        dtype,
-        ..SaveOptions::default()
-    };
-    save_model(
-        &model,
-        &options.out,
-        Some(&checkpoint.config_json()?),
-        &save,
-    )?;
-    checkpoint.copy_side_files(&options.out)?;
+    cli::save_model(&model, &checkpoint, &options.out, dtype)?;
+    drop(model);
+    let difference = check_written(&options.out, &compute, dtype, &probe)?;
     // It records the template with which the adapter, and now the model, was trained.
     let recorded = options.adapter.join(settings::FILE);
     if recorded.exists() {
         std::fs::copy(&recorded, options.out.join(settings::FILE))?;
     }
-    cli::say(format_args!("wrote {}", options.out.display()))
+    cli::say(format_args!(
+        "wrote {}, whose logits are those of base and adapter within {:.1e} of the largest",
+        options.out.display(),
+        difference
+    ))
+}
+
+/// Reads back what was written: its logits must be those of base and adapter, but for what the type on disk
+/// loses.
+fn check_written(out: &Path, compute: &ComputeArgs, dtype: DType, probe: &Probe) -> Result<f64> {
+    let compute = ComputeArgs {
+        quantize: None,
+        ..compute.clone()
+    };
+    let written = compute.load(&cli::open(out)?)?;
+    let within = if dtype == DType::F32 { MERGED } else { ROUNDED };
+    Ok(probe.prove(&written, within, "the model on disk")?)
 }
 
 /// `‖W_q − W‖ / ‖W‖` over all linear layers that are quantised in `coded`.

@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::tensor::DType;
 use clap::Parser;
 use examples::cli::{ComputeArgs, say};
-use examples::progress::Progress;
+use examples::console::{Console, ConsoleArgs};
 use examples::{bundled, cli, corpus};
 use llm_core::{LlamaConfig, LlamaForCausalLM, SaveOptions, save_model};
 use llm_data::{Sample, Tokenizer};
@@ -217,15 +217,16 @@ fn fit(
     validation: &[Sample],
     config: &TrainConfig,
 ) -> Result<()> {
-    let progress = Progress::new(config.total_steps(samples.len()))?;
+    let mut console = Console::new(ConsoleArgs::default());
+    console.start(config.total_steps(samples.len()), 0)?;
     let mut shown = Ok(());
     train(model, samples, validation, config, |event| {
-        shown = progress.show(event);
+        shown = console.show(event);
         match shown {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         }
     })?;
-    progress.finish();
+    console.finish();
     shown
 }

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser;
 use examples::cli::{self, ComputeArgs};
-use llm_core::{SaveOptions, save_model};
 
 /// Quantise the linear layers of a model, the head excepted, to a directory in bitsandbytes' layout, which
 /// all programs here open, and transformers too.
@@ -48,17 +47,7 @@ fn quantize(options: &Options) -> Result<()> {
             coded += weight.to_host()?.bytes();
         }
     }
-    let save = SaveOptions {
-        dtype: checkpoint.dtype(),
-        ..SaveOptions::default()
-    };
-    save_model(
-        &model,
-        &options.out,
-        Some(&checkpoint.config_json()?),
-        &save,
-    )?;
-    checkpoint.copy_side_files(&options.out)?;
+    cli::save_model(&model, &checkpoint, &options.out, checkpoint.dtype())?;
     cli::say(format_args!(
         "{:.1} million weights of linear layers in {:.1} MB, {:.3} bits each\nwrote {}",
         dense as f64 / 1e6,

@@ -1,16 +1,48 @@
 //! What all programs share: the device, loading a model, how output and errors reach the user.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use llm_core::quant::{QuantFormat, Quantization};
-use llm_core::{Checkpoint, LlamaForCausalLM, LoadOptions, open_device};
+use llm_core::{Checkpoint, LlamaForCausalLM, LoadOptions, SaveOptions, open_device};
 use llm_data::{Template, Tokenizer};
+use llm_lora::Identity;
+use serde::{Deserialize, Serialize};
+
+/// A run that a signal has stopped; no error, but no success either.
+#[derive(Debug)]
+pub struct Interrupted {
+    /// Steps done.
+    pub step: usize,
+    /// Where the run has been saved.
+    pub checkpoint: Option<PathBuf>,
+}
+
+impl Interrupted {
+    /// `EX_TEMPFAIL` of sysexits.h: run the same again, with `--resume`.
+    pub const EXIT_CODE: u8 = 75;
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "interrupted after step {}", self.step)?;
+        match &self.checkpoint {
+            Some(checkpoint) => write!(
+                f,
+                ", saved in {}; the same command with --resume goes on",
+                checkpoint.display()
+            ),
+            None => write!(f, "; the checkpoint before is the newest"),
+        }
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 /// Runs a program and prints its error, causes included, without a backtrace. That nobody reads the
 /// output any more (`| head`) is no error.
@@ -26,6 +58,10 @@ pub fn run(program: impl FnOnce() -> Result<()>) -> ExitCode {
     };
     if error.chain().find(is_closed_pipe).is_some() {
         return ExitCode::SUCCESS;
+    }
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        eprintln!("{interrupted}");
+        return Interrupted::EXIT_CODE.into();
     }
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -76,7 +112,8 @@ pub fn template(name: Option<&str>, tokenizer: &Tokenizer) -> Result<Template> {
 }
 
 /// Where and in which type to compute.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ComputeArgs {
     /// auto (the best that is compiled in and present), cpu, cuda, vulkan, metal or wgpu
     #[arg(long, default_value = "auto", help_heading = "Computation")]
@@ -90,12 +127,24 @@ pub struct ComputeArgs {
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Computation")]
     pub quantize: Option<Quantize>,
     /// Leave the scales of nf4 and fp4 in f32 instead of quantising them too
-    #[arg(long, requires = "quantize", help_heading = "Computation")]
+    #[arg(long, help_heading = "Computation")]
     pub no_double_quantization: bool,
 }
 
+impl Default for ComputeArgs {
+    fn default() -> Self {
+        Self {
+            device: "auto".to_owned(),
+            precision: Precision::Auto,
+            quantize: None,
+            no_double_quantization: false,
+        }
+    }
+}
+
 /// A format of quantised weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Quantize {
     /// 4-bit NormalFloat
     Nf4,
@@ -106,7 +155,8 @@ pub enum Quantize {
 }
 
 /// A floating-point type, or a choice by the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// By the device
     Auto,
@@ -149,6 +199,9 @@ impl ComputeArgs {
 
     /// Loads the model of a checkpoint; warnings go to the terminal.
     pub fn load(&self, checkpoint: &Checkpoint) -> Result<LlamaForCausalLM> {
+        if self.no_double_quantization && self.quantize.is_none() {
+            bail!("--no-double-quantization says how to --quantize, which is not asked for");
+        }
         let options = LoadOptions {
             dtype: self.precision.dtype(),
             quantize: self.quantization(),
@@ -160,6 +213,45 @@ impl ComputeArgs {
         }
         Ok(loaded.model)
     }
+}
+
+/// Writes a model directory with what stands beside the weights in the checkpoint that it comes from.
+pub fn save_model(
+    model: &LlamaForCausalLM,
+    from: &Checkpoint,
+    dir: &Path,
+    dtype: DType,
+) -> Result<(), llm_core::Error> {
+    let options = SaveOptions {
+        dtype,
+        ..SaveOptions::default()
+    };
+    llm_core::save_model(model, dir, Some(&from.config_json()?), &options)?;
+    from.copy_side_files(dir)
+}
+
+/// Refuses an adapter that was trained on another base, or with another tokenizer or template, as far as
+/// it records that; `force` lets it pass.
+pub fn check_adapter(
+    adapter: &Path,
+    base: &Checkpoint,
+    tokenizer: &Tokenizer,
+    template: Option<&Template>,
+    force: bool,
+) -> Result<()> {
+    let Some(trained) = Identity::read(adapter)?.filter(|_| !force) else {
+        return Ok(());
+    };
+    let differences = trained.differences(&Identity::of_model(base, tokenizer, template)?);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    bail!(
+        "{}: the adapter was trained with other {}; --force takes it all the same",
+        adapter.display(),
+        names.join(", ")
+    )
 }
 
 /// Opens a checkpoint.

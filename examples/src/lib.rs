@@ -2,8 +2,15 @@
 
 pub mod bundled;
 pub mod cli;
+pub mod console;
 pub mod corpus;
-pub mod progress;
+pub mod finetune;
+pub mod interrupt;
+pub mod loss_plot;
+pub mod recorder;
+pub mod records;
+pub mod resume;
 pub mod run_dir;
 pub mod settings;
 pub mod talk;
+pub mod tensorboard;

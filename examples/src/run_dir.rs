@@ -1,21 +1,14 @@
-//! The directory that a run leaves behind: settings, metrics, model card.
+//! The directory that a run leaves behind: results, settings, metrics, model card, manifest.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use llm_core::checkpoint::write_atomically;
-use llm_lora::Event;
+use llm_lora::{Event, Identity, Manifest};
 
 use crate::settings::{self, Settings};
-
-/// The output directory of a run.
-#[derive(Debug)]
-pub struct RunDir {
-    path: PathBuf,
-    metrics: File,
-}
 
 /// What a run with an adapter, and one of a whole model, write.
 const ADAPTER_FILES: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
@@ -24,13 +17,43 @@ const MODEL_FILES: [&str; 3] = [
     "model.safetensors",
     "model.safetensors.index.json",
 ];
+const COMMON_FILES: [&str; 5] = [settings::FILE, Identity::FILE, METRICS, PLOT, CARD];
+
+/// Its lock is the process's that holds it, and dies with it; the file stays.
+const LOCK: &str = ".lock";
+const METRICS: &str = "metrics.jsonl";
+const CARD: &str = "README.md";
+/// The picture of the losses.
+pub const PLOT: &str = "loss.svg";
+
+/// The output directory of a run, locked against others.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    full: bool,
+    _lock: File,
+}
 
 impl RunDir {
-    /// Makes the directory, or takes an existing one, and starts its `metrics.jsonl` anew. Finds out
-    /// whether the results will find their place, before they are computed.
-    pub fn create(path: &Path, full: bool) -> Result<Self> {
+    /// Makes the directory, or takes an existing one. Finds out whether the results will find their place,
+    /// before they are computed.
+    pub fn open(path: &Path, full: bool) -> Result<Self> {
         let context = || format!("cannot write to {}", path.display());
         fs::create_dir_all(path).with_context(context)?;
+        let lock = path.join(LOCK);
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).open(&lock);
+        let lock = lock.with_context(context)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("{}: another run is writing to it", path.display())
+            }
+            Err(TryLockError::Error(error)) => eprintln!(
+                "warning: {}: cannot be locked against a second run: {error}",
+                path.display()
+            ),
+        }
         let (ours, others) = match full {
             true => (&MODEL_FILES[..], &ADAPTER_FILES[..]),
             false => (&ADAPTER_FILES[..], &MODEL_FILES[..]),
@@ -41,7 +64,7 @@ impl RunDir {
                 path.display()
             );
         }
-        for name in ours.iter().chain(&[settings::FILE, "README.md"]) {
+        for name in ours.iter().chain(&COMMON_FILES).chain(&[Manifest::FILE]) {
             if path.join(name).is_dir() {
                 bail!(
                     "{}: a directory stands where a file is to be written",
@@ -49,14 +72,10 @@ impl RunDir {
                 );
             }
         }
-        let probe = path.join(".writable");
-        File::create(&probe)
-            .and_then(|_| fs::remove_file(&probe))
-            .with_context(context)?;
-        let metrics = File::create(path.join("metrics.jsonl")).with_context(context)?;
         Ok(Self {
             path: path.to_owned(),
-            metrics,
+            full,
+            _lock: lock,
         })
     }
 
@@ -65,23 +84,25 @@ impl RunDir {
         &self.path
     }
 
-    /// Writes the resolved settings.
-    pub fn save_settings(&self, settings: &Settings) -> Result<()> {
-        let yaml = settings.to_yaml()?;
-        write_atomically(self.path.join(settings::FILE), |file| {
-            file.write_all(yaml.as_bytes())
-        })?;
-        Ok(())
+    /// From now on the directory holds no finished run. Returns `metrics.jsonl`, which holds the history of
+    /// a run that goes on and nothing else.
+    pub fn begin(&self, history: &[Event]) -> Result<Metrics> {
+        let manifest = self.path.join(Manifest::FILE);
+        if manifest.exists() {
+            fs::remove_file(&manifest).with_context(|| manifest.display().to_string())?;
+        }
+        Metrics::create(&self.path.join(METRICS), history)
     }
 
-    /// Appends a row to `metrics.jsonl`.
-    pub fn record(&mut self, event: &Event) -> Result<()> {
-        let row = match event {
-            Event::Step(step) => serde_json::to_string(step)?,
-            Event::Evaluation(evaluation) => serde_json::to_string(evaluation)?,
-            _ => return Ok(()),
-        };
-        writeln!(self.metrics, "{row}").context("cannot write metrics.jsonl")
+    /// Writes the settings, in a form that `--config` reads.
+    pub fn save_settings(&self, settings: &Settings) -> Result<()> {
+        write_settings(settings, &self.path)
+    }
+
+    /// Writes a text file.
+    pub fn save_text(&self, name: &str, text: &str) -> Result<()> {
+        write_atomically(self.path.join(name), |file| file.write_all(text.as_bytes()))?;
+        Ok(())
     }
 
     /// Writes the model card, as hubs show it.
@@ -91,11 +112,63 @@ impl RunDir {
         template: &str,
         evaluations: &[f64],
     ) -> Result<()> {
-        let card = card(settings, template, evaluations);
-        write_atomically(self.path.join("README.md"), |file| {
-            file.write_all(card.as_bytes())
-        })?;
+        self.save_text(CARD, &card(settings, template, evaluations))
+    }
+
+    /// Declares the run finished: writes the manifest over all that it has left.
+    pub fn finish(&self, steps: usize) -> Result<()> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let result = match self.full {
+                true => {
+                    name == "config.json"
+                        || name.starts_with("model") && name.contains(".safetensors")
+                }
+                false => ADAPTER_FILES.contains(&name.as_str()),
+            };
+            if result || COMMON_FILES.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        Manifest::write(&self.path, steps, names.iter().map(String::as_str))?;
         Ok(())
+    }
+}
+
+/// Writes `finetune.yaml`.
+pub fn write_settings(settings: &Settings, dir: &Path) -> Result<()> {
+    let yaml = settings.to_yaml()?;
+    write_atomically(dir.join(settings::FILE), |file| {
+        file.write_all(yaml.as_bytes())
+    })?;
+    Ok(())
+}
+
+/// `metrics.jsonl`: a row for every step and evaluation.
+#[derive(Debug)]
+pub struct Metrics(File);
+
+impl Metrics {
+    fn create(path: &Path, history: &[Event]) -> Result<Self> {
+        write_atomically(path, |file| {
+            history.iter().try_for_each(|event| {
+                serde_json::to_writer(&mut *file, event)?;
+                file.write_all(b"\n")
+            })
+        })?;
+        let file = OpenOptions::new().append(true).open(path);
+        Ok(Self(file.with_context(|| path.display().to_string())?))
+    }
+
+    /// Appends a row; that a checkpoint was written is none.
+    pub fn record(&mut self, event: &Event) -> Result<()> {
+        if matches!(event, Event::Saved(_)) {
+            return Ok(());
+        }
+        let mut row = serde_json::to_vec(event)?;
+        row.push(b'\n');
+        self.0.write_all(&row).context("cannot write metrics.jsonl")
     }
 }
 
@@ -111,6 +184,11 @@ fn card(settings: &Settings, template: &str, evaluations: &[f64]) -> String {
             ),
         ),
     };
+    let data: Vec<String> = settings
+        .data_files()
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     let evaluation = match evaluations {
         [first, .., last] => format!("Evaluation loss: {first:.4} before, {last:.4} after.\n"),
         _ => String::new(),
@@ -119,7 +197,7 @@ fn card(settings: &Settings, template: &str, evaluations: &[f64]) -> String {
         "---\nbase_model: {base}\nlibrary_name: {library}\npipeline_tag: text-generation\n---\n\n\
          # Fine-tuned from {base}\n\n{what} Data: {}. Prompt template: `{template}`.\n{evaluation}\n\
          The settings are in `{}`, the losses in `metrics.jsonl`.\n",
-        settings.data_file().display(),
+        data.join(", "),
         settings::FILE,
     )
 }

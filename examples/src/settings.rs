@@ -1,195 +1,189 @@
-//! The settings of `finetune_alpaca`: flags, a YAML file with the same names, and what comes of both.
+//! The settings of `finetune_alpaca`: flags, YAML files with axolotl's names, and what comes of both.
 
 mod choices;
+mod dataset;
 mod file;
+mod keys;
+mod record;
+mod resolve;
+mod translate;
 
-use std::path::{Path, PathBuf};
+#[cfg(test)]
+mod tests;
 
-use anyhow::{Context, Result, anyhow, bail};
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
 use llm_data::{EncodeOptions, LoadOptions, OnBadRecord};
 use llm_lora::{LoraConfig, Modules, TrainConfig, Warmup};
 use serde::{Deserialize, Serialize};
-use serde_json::Map;
 
 use crate::bundled;
+use crate::cli::ComputeArgs;
 
-pub use choices::{BadRecords, Packing, Schedule};
-use file::read_file;
+pub use choices::{BadRecords, OnNonfinite, Packing, Schedule};
+pub use dataset::{DataFormat, Dataset};
 pub use file::{FILE, recorded_template};
+pub use record::Difference;
 
-/// With which the bundled model learns its records in a minute.
-const BUNDLED_LEARNING_RATE: f64 = 3e-3;
+/// The help's headings.
+const FILES: &str = "Input and output";
+const SAMPLES: &str = "Samples";
+const ADAPTER: &str = "Adapter";
+const TRAINING: &str = "Training";
 
-/// The settings of a fine-tuning run.
+/// The settings of a fine-tuning run. `docs/configuration.md` has their names in files.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Settings {
     /// Model directory in Hugging Face's layout [default: the tiny model that the repository ships]
-    #[arg(long, value_name = "DIR", help_heading = "Input and output")]
+    #[arg(long, alias = "base-model", value_name = "DIR", help_heading = FILES)]
     pub model: Option<PathBuf>,
-    /// Alpaca records, JSON or JSONL [default: the repository's own]
-    #[arg(long, value_name = "FILE", help_heading = "Input and output")]
-    pub data: Option<PathBuf>,
-    /// Where adapter, metrics, settings and model card go [default: runs/TIME]
-    #[arg(long, value_name = "DIR", help_heading = "Input and output")]
+    /// Files of records, JSON or JSONL; FILE:sharegpt for ShareGPT's format [default: the
+    /// repository's own]
+    #[arg(long, alias = "datasets", value_name = "FILE", num_args = 1.., help_heading = FILES)]
+    pub data: Vec<Dataset>,
+    /// Files of held-out records, instead of a share of the data
+    #[arg(long, alias = "test-datasets", value_name = "FILE", num_args = 1.., help_heading = FILES)]
+    pub test_data: Vec<Dataset>,
+    /// Files of records that must not be trained on: what they share with the data is reported
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = FILES)]
+    pub check_against: Vec<PathBuf>,
+    /// Where adapter, checkpoints, metrics, settings and model card go [default: runs/TIME]
+    #[arg(long, alias = "output-dir", value_name = "DIR", help_heading = FILES)]
     pub output: Option<PathBuf>,
     /// What to do about malformed records, and those that a chat template refuses
-    #[arg(
-        long,
-        value_enum,
-        default_value = "fail",
-        help_heading = "Input and output"
-    )]
+    #[arg(long, value_enum, default_value = "fail", help_heading = FILES)]
     pub on_bad_record: BadRecords,
+    /// Held-out records whose answers are shown before and after
+    #[arg(long, default_value_t = 6, value_name = "N", help_heading = FILES)]
+    pub show: usize,
+    /// Save a checkpoint every N steps; 0: only when interrupted
+    #[arg(long, default_value_t = 500, value_name = "N", help_heading = FILES)]
+    pub save_steps: usize,
+    /// Keep the last N checkpoints, and the best one; 0: all
+    #[arg(long, default_value_t = 3, value_name = "N", help_heading = FILES)]
+    pub save_total_limit: usize,
 
     /// alpaca, alpaca-lora, alpaca-zh, chatml, vicuna or model (the checkpoint's own chat template)
     /// [default: model where there is one, else alpaca]
-    #[arg(long, value_name = "NAME", help_heading = "Samples")]
+    #[arg(long, alias = "chat-template", value_name = "NAME", help_heading = SAMPLES)]
     pub template: Option<String>,
     /// The most tokens of a sample
-    #[arg(
-        long,
-        default_value_t = 512,
-        value_name = "N",
-        help_heading = "Samples"
-    )]
+    #[arg(long, alias = "sequence-len", default_value_t = 512, value_name = "N", help_heading = SAMPLES)]
     pub max_seq_len: usize,
     /// Supervise only the last answer, not those of the history
-    #[arg(long, help_heading = "Samples")]
+    #[arg(long, help_heading = SAMPLES)]
     pub mask_history: bool,
     /// Supervise everything, the user's words too
-    #[arg(long, help_heading = "Samples")]
+    #[arg(long, alias = "train-on-inputs", help_heading = SAMPLES)]
     pub train_on_input: bool,
-    /// Share of the records that is kept for evaluation; the repository's own records come with
-    /// held-out ones instead, which 0 leaves out
-    #[arg(value_parser = finite,
-        long,
-        default_value_t = 0.05,
-        value_name = "SHARE",
-        help_heading = "Samples"
-    )]
+    /// Share of the records that is kept for evaluation, or from 2 on their number; the repository's
+    /// own records come with held-out ones instead, which 0 leaves out
+    #[arg(long, alias = "val-set-size", value_parser = finite, default_value_t = 0.05,
+        value_name = "SHARE", help_heading = SAMPLES)]
     pub validation_share: f64,
     /// Train on the records in the file's order
-    #[arg(long, help_heading = "Samples")]
+    #[arg(long, help_heading = SAMPLES)]
     pub no_shuffle: bool,
 
     /// Train the adapter beside a base in four bits: NF4 with double quantisation (QLoRA)
-    #[arg(long, help_heading = "Adapter")]
+    #[arg(long, help_heading = ADAPTER)]
     pub qlora: bool,
     /// Train all weights instead of an adapter
-    #[arg(
-        long,
-        conflicts_with_all = ["qlora", "r", "alpha", "target_modules", "use_rslora", "use_dora"],
-        help_heading = "Adapter"
-    )]
+    #[arg(long, conflicts_with_all = ["qlora", "quantize", "r", "alpha", "dropout", "target_modules",
+        "modules_to_save", "use_rslora", "use_dora"], help_heading = ADAPTER)]
     pub full: bool,
     /// Rank
-    #[arg(long, default_value_t = 8, value_name = "N", help_heading = "Adapter")]
+    #[arg(long, alias = "lora-r", default_value_t = 8, value_name = "N", help_heading = ADAPTER)]
     pub r: usize,
     /// The adapter's branch is scaled by alpha / r
-    #[arg(value_parser = finite,
-        long,
-        default_value_t = 16.0,
-        value_name = "X",
-        help_heading = "Adapter"
-    )]
+    #[arg(long, alias = "lora-alpha", value_parser = finite, default_value_t = 16.0, value_name = "X",
+        help_heading = ADAPTER)]
     pub alpha: f64,
     /// Probability of dropping an element of the branch's input
-    #[arg(value_parser = finite,
-        long,
-        default_value_t = 0.05,
-        value_name = "P",
-        help_heading = "Adapter"
-    )]
+    #[arg(long, alias = "lora-dropout", value_parser = finite, default_value_t = 0.05, value_name = "P",
+        help_heading = ADAPTER)]
     pub dropout: f64,
     /// all-linear, or names such as q_proj,v_proj; for the bundled model all-linear
-    #[arg(
-        long,
-        default_value = "q_proj,v_proj",
-        value_name = "NAMES",
-        help_heading = "Adapter"
-    )]
+    #[arg(long, alias = "lora-target-modules", default_value = "q_proj,v_proj", value_name = "NAMES",
+        help_heading = ADAPTER)]
     pub target_modules: String,
+    /// Modules that are trained and saved whole, such as embed_tokens,lm_head
+    #[arg(long, alias = "lora-modules-to-save", value_delimiter = ',', value_name = "NAMES",
+        help_heading = ADAPTER)]
+    pub modules_to_save: Vec<String>,
     /// Scale by alpha / √r
-    #[arg(long, help_heading = "Adapter")]
+    #[arg(long, alias = "peft-use-rslora", help_heading = ADAPTER)]
     pub use_rslora: bool,
     /// Train magnitude and direction apart (DoRA)
-    #[arg(long, help_heading = "Adapter")]
+    #[arg(long, alias = "peft-use-dora", help_heading = ADAPTER)]
     pub use_dora: bool,
 
     /// Peak learning rate; for the bundled model 3e-3
-    #[arg(value_parser = finite,
-        long,
-        default_value_t = 2e-4,
-        value_name = "X",
-        help_heading = "Training"
-    )]
+    #[arg(long, value_parser = finite, default_value_t = 2e-4, value_name = "X", help_heading = TRAINING)]
     pub learning_rate: f64,
-    /// What becomes of the learning rate after the warm-up
-    #[arg(long, value_enum, default_value = "cosine", help_heading = "Training")]
+    /// What becomes of the learning rate
+    #[arg(long, alias = "lr-scheduler", value_enum, default_value = "cosine", help_heading = TRAINING)]
     pub schedule: Schedule,
     /// Share of the steps in which the learning rate grows
-    #[arg(value_parser = finite,
-        long,
-        default_value_t = 0.03,
-        value_name = "SHARE",
-        help_heading = "Training"
-    )]
+    #[arg(long, value_parser = finite, default_value_t = 0.03, value_name = "SHARE", help_heading = TRAINING)]
     pub warmup_ratio: f64,
     /// Steps in which the learning rate grows; overrides the share
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub warmup_steps: Option<usize>,
     /// Samples of a micro-batch
-    #[arg(long, default_value_t = 4, value_name = "N", help_heading = "Training")]
+    #[arg(long, default_value_t = 4, value_name = "N", help_heading = TRAINING)]
     pub micro_batch_size: usize,
     /// Micro-batches for one step
-    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Training")]
+    #[arg(long, default_value_t = 1, value_name = "N", help_heading = TRAINING)]
     pub gradient_accumulation_steps: usize,
     /// How the samples of a step are laid out in forwards; the loss is the same
-    #[arg(long, value_enum, default_value = "pack", help_heading = "Training")]
+    #[arg(long, value_enum, default_value = "pack", help_heading = TRAINING)]
     pub packing: Packing,
     /// The most tokens of a packed or bucketed forward [default: 512 on the CPU, elsewhere those of a
     /// micro-batch]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub max_tokens_per_forward: Option<usize>,
     /// Keep only what goes into each layer for the backward, and compute the rest once more
-    #[arg(long, help_heading = "Training")]
+    #[arg(long, help_heading = TRAINING)]
     pub gradient_checkpointing: bool,
     /// AdamW's weight decay
-    #[arg(value_parser = finite,
-        long,
-        default_value_t = 0.0,
-        value_name = "X",
-        help_heading = "Training"
-    )]
+    #[arg(long, value_parser = finite, default_value_t = 0.0, value_name = "X", help_heading = TRAINING)]
     pub weight_decay: f64,
+    /// AdamW's decay rate of the gradients' mean
+    #[arg(long, value_parser = finite, default_value_t = 0.9, value_name = "X", help_heading = TRAINING)]
+    pub adam_beta1: f64,
+    /// AdamW's decay rate of the gradients' squares' mean
+    #[arg(long, value_parser = finite, default_value_t = 0.999, value_name = "X", help_heading = TRAINING)]
+    pub adam_beta2: f64,
+    /// AdamW's epsilon
+    #[arg(long, value_parser = finite, default_value_t = 1e-8, value_name = "X", help_heading = TRAINING)]
+    pub adam_epsilon: f64,
     /// The gradient's norm is cut to this; 0 leaves it
-    #[arg(value_parser = finite,
-        long,
-        default_value_t = 1.0,
-        value_name = "X",
-        help_heading = "Training"
-    )]
+    #[arg(long, value_parser = finite, default_value_t = 1.0, value_name = "X", help_heading = TRAINING)]
     pub max_grad_norm: f64,
+    /// What to do about a step whose loss or gradient is NaN or infinite
+    #[arg(long, value_enum, default_value = "stop", help_heading = TRAINING)]
+    pub on_nonfinite: OnNonfinite,
     /// Passes over the data
-    #[arg(long, default_value_t = 3, value_name = "N", help_heading = "Training")]
+    #[arg(long, alias = "num-epochs", default_value_t = 3, value_name = "N", help_heading = TRAINING)]
     pub epochs: usize,
     /// Steps; overrides epochs
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub max_steps: Option<usize>,
     /// Evaluate every N steps, beside start, epochs' ends and last step
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     pub eval_steps: Option<usize>,
     /// Seed of adapter, split, order and dropout
-    #[arg(
-        long,
-        default_value_t = 42,
-        value_name = "N",
-        help_heading = "Training"
-    )]
+    #[arg(long, default_value_t = 42, value_name = "N", help_heading = TRAINING)]
     pub seed: u64,
+
+    /// Where and in which type to compute.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub compute: ComputeArgs,
 }
 
 /// A number that YAML and JSON can hold.
@@ -205,9 +199,14 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             model: None,
-            data: None,
+            data: Vec::new(),
+            test_data: Vec::new(),
+            check_against: Vec::new(),
             output: None,
             on_bad_record: BadRecords::default(),
+            show: 6,
+            save_steps: 500,
+            save_total_limit: 3,
             template: None,
             max_seq_len: 512,
             mask_history: false,
@@ -220,6 +219,7 @@ impl Default for Settings {
             alpha: 16.0,
             dropout: 0.05,
             target_modules: "q_proj,v_proj".to_owned(),
+            modules_to_save: Vec::new(),
             use_rslora: false,
             use_dora: false,
             learning_rate: 2e-4,
@@ -232,77 +232,33 @@ impl Default for Settings {
             max_tokens_per_forward: None,
             gradient_checkpointing: false,
             weight_decay: 0.0,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
             max_grad_norm: 1.0,
+            on_nonfinite: OnNonfinite::default(),
             epochs: 3,
             max_steps: None,
             eval_steps: None,
             seed: 42,
+            compute: ComputeArgs::default(),
         }
     }
 }
 
 impl Settings {
-    /// The settings that flags and file come to together: flags win over the file, the file over
-    /// defaults. The defaults suit real models; for the bundled one, four orders of magnitude smaller,
-    /// learning rate and targets have defaults of their own.
-    pub fn resolve(self, file: Option<&Path>, flags: &ArgMatches) -> Result<Self> {
-        let in_file = match file {
-            Some(file) => read_file(file).with_context(|| file.display().to_string())?,
-            None => Map::new(),
-        };
-        let by_flag = |key: &str| flags.value_source(key) == Some(ValueSource::CommandLine);
-        let mut merged = serde_json::to_value(&self)?;
-        for (key, value) in &in_file {
-            if !by_flag(key) {
-                merged[key] = value.clone();
-            }
-        }
-        let mut settings: Self = serde_json::from_value(merged)?;
-        let is_free = |key: &str| !by_flag(key) && !in_file.contains_key(key);
-        if settings.full && is_free("dropout") {
-            settings.dropout = 0.0;
-        }
-        if settings.full && settings.qlora {
-            bail!("qlora trains an adapter; leave it out with full");
-        }
-        if settings.full && settings.dropout != 0.0 {
-            bail!("dropout acts on adapters only; leave it out with full");
-        }
-        if settings.model.is_none() {
-            if is_free("learning_rate") {
-                settings.learning_rate = BUNDLED_LEARNING_RATE;
-            }
-            if is_free("target_modules") {
-                settings.target_modules = "all-linear".to_owned();
-            }
-        }
-        Ok(settings)
-    }
-
     /// Checks what can be checked before anything is read or written.
     pub fn validate(&self) -> Result<()> {
-        if !(0.0..1.0).contains(&self.validation_share) {
-            let share = self.validation_share;
-            bail!("validation_share: expected 0 or more, below 1, got {share}");
+        let held_out = self.validation_share;
+        let is_share = (0.0..1.0).contains(&held_out);
+        if !is_share && (held_out < 2.0 || held_out.fract() != 0.0) {
+            bail!(
+                "val_set_size (--validation-share): expected a share from 0 to below 1 or a number of \
+                 records from 2 on, got {held_out}"
+            );
         }
         self.training().validate()?;
         Ok(self.lora().validate()?)
-    }
-
-    /// The settings as they are recorded with what they produced: paths that hold from everywhere, and
-    /// no output, so that the same settings can be run again.
-    pub fn recorded(&self, template: &str) -> Self {
-        let absolute = |path: &Option<PathBuf>| {
-            path.as_ref()
-                .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()))
-        };
-        Self {
-            model: absolute(&self.model),
-            data: absolute(&self.data),
-            output: None,
-            template: Some(template.to_owned()),
-            ..self.clone()
-        }
     }
 
     /// The model's directory.
@@ -310,9 +266,48 @@ impl Settings {
         self.model.clone().unwrap_or_else(bundled::model)
     }
 
-    /// The data file.
-    pub fn data_file(&self) -> PathBuf {
-        self.data.clone().unwrap_or_else(bundled::records)
+    /// The files of records.
+    pub fn datasets(&self) -> Vec<Dataset> {
+        match self.data.is_empty() {
+            true => vec![bundled::records().into()],
+            false => self.data.clone(),
+        }
+    }
+
+    /// Where the files of records are.
+    pub fn data_files(&self) -> Vec<PathBuf> {
+        let datasets = self.datasets().into_iter();
+        datasets.map(|dataset| dataset.path).collect()
+    }
+
+    /// The files of held-out records; none where a share of the data is held out instead.
+    pub fn test_datasets(&self) -> Vec<Dataset> {
+        match self.data.is_empty() && self.test_data.is_empty() && self.validation_share > 0.0 {
+            // The repository's own records have held-out ones beside them.
+            true => vec![bundled::heldout_records().into()],
+            false => self.test_data.clone(),
+        }
+    }
+
+    /// The share of `records` records that is held out.
+    ///
+    /// # Errors
+    /// When that leaves nothing to train on.
+    pub fn held_out_share(&self, records: usize) -> Result<f64> {
+        if !self.test_datasets().is_empty() {
+            return Ok(0.0);
+        }
+        if self.validation_share < 1.0 {
+            return Ok(self.validation_share);
+        }
+        let share = self.validation_share / records as f64;
+        if share >= 1.0 {
+            bail!(
+                "val_set_size: {} records are to be held out, of {records} in the data",
+                self.validation_share
+            );
+        }
+        Ok(share)
     }
 
     /// The adapter's configuration.
@@ -329,6 +324,8 @@ impl Settings {
                 "all-linear" => Modules::AllLinear,
                 _ => Modules::List(names.collect()),
             }),
+            modules_to_save: (!self.modules_to_save.is_empty())
+                .then(|| self.modules_to_save.clone()),
             use_rslora: self.use_rslora,
             use_dora: self.use_dora,
             base_model_name_or_path: Some(self.model_dir().display().to_string()),
@@ -341,15 +338,18 @@ impl Settings {
         TrainConfig {
             learning_rate: self.learning_rate,
             schedule: match self.schedule {
-                Schedule::Constant => llm_lora::Schedule::Constant,
+                Schedule::Constant | Schedule::ConstantWithWarmup => llm_lora::Schedule::Constant,
                 Schedule::Linear => llm_lora::Schedule::Linear,
                 Schedule::Cosine => llm_lora::Schedule::Cosine,
             },
             warmup: match self.warmup_steps {
+                _ if self.schedule == Schedule::Constant => Warmup::Steps(0),
                 Some(steps) => Warmup::Steps(steps),
                 None => Warmup::Ratio(self.warmup_ratio),
             },
             weight_decay: self.weight_decay,
+            betas: [self.adam_beta1, self.adam_beta2],
+            epsilon: self.adam_epsilon,
             max_grad_norm: (self.max_grad_norm != 0.0).then_some(self.max_grad_norm),
             micro_batch_size: self.micro_batch_size,
             gradient_accumulation_steps: self.gradient_accumulation_steps,
@@ -363,9 +363,12 @@ impl Settings {
             num_epochs: self.epochs,
             max_steps: self.max_steps,
             eval_steps: self.eval_steps,
+            on_nonfinite: match self.on_nonfinite {
+                OnNonfinite::Stop => llm_lora::OnNonfinite::Stop,
+                OnNonfinite::Skip => llm_lora::OnNonfinite::Skip,
+            },
             shuffle: !self.no_shuffle,
             seed: self.seed,
-            ..TrainConfig::default()
         }
     }
 
@@ -388,90 +391,5 @@ impl Settings {
             },
             ..LoadOptions::default()
         }
-    }
-
-    /// As a file that `--config` reads.
-    pub fn to_yaml(&self) -> Result<String> {
-        serde_saphyr::to_string(self).map_err(|error| anyhow!("cannot write settings: {error}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, FromArgMatches, Parser};
-
-    use std::fs;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Program {
-        #[command(flatten)]
-        settings: Settings,
-    }
-
-    fn resolve(file: &str, flags: &[&str]) -> Result<Settings> {
-        let path = tempfile::NamedTempFile::new()?.into_temp_path();
-        fs::write(&path, file)?;
-        let flags = ["program"].iter().chain(flags);
-        let matches = Program::command().try_get_matches_from(flags)?;
-        Program::from_arg_matches(&matches)?
-            .settings
-            .resolve(Some(&path), &matches)
-    }
-
-    #[test]
-    fn the_flags_defaults_are_the_defaults() {
-        let matches = Program::command().get_matches_from(["program"]);
-        assert_eq!(
-            Program::from_arg_matches(&matches).unwrap().settings,
-            Settings::default()
-        );
-    }
-
-    #[test]
-    fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let settings = resolve(
-            "r: 4\nlearning_rate: 0.001\nmask_history: true\n",
-            &["--r", "2"],
-        )
-        .unwrap();
-        assert_eq!(
-            (settings.r, settings.learning_rate, settings.mask_history),
-            (2, 0.001, true)
-        );
-        let text = settings.to_yaml().unwrap();
-        assert_eq!(resolve(&text, &[]).unwrap(), settings);
-    }
-
-    #[test]
-    fn dropout_belongs_to_adapters() {
-        assert_eq!(resolve("full: true", &[]).unwrap().dropout, 0.0);
-        assert_eq!(resolve("", &[]).unwrap().dropout, 0.05);
-        assert!(resolve("full: true\ndropout: 0.1", &[]).is_err());
-    }
-
-    #[test]
-    fn the_bundled_model_has_defaults_of_its_own() {
-        let rate = |file, flags: &[&str]| resolve(file, flags).unwrap().learning_rate;
-        assert_eq!(rate("r: 4", &[]), BUNDLED_LEARNING_RATE);
-        assert_eq!(rate("model: x", &[]), 2e-4);
-        assert_eq!(rate("learning_rate: 1.0", &[]), 1.0);
-        assert_eq!(rate("", &["--learning-rate", "2e-4"]), 2e-4);
-    }
-
-    #[test]
-    fn a_bad_file_is_explained() {
-        let error = |file| format!("{:#}", resolve(file, &[]).unwrap_err());
-        assert!(error("lerning_rate: 1").contains("did you mean `learning_rate`?"));
-        assert!(error("qqq: 1").contains("unknown key `qqq`"));
-        let text = error("model: x\nr: \"eight\"\n");
-        assert!(text.contains("line 2"), "{text}");
-        assert!(error("r: \"8\"\n").contains("`r`: expected a number"));
-        let bomb: String = (1..40).fold("a0: &a0 [x]\n".to_owned(), |bomb, i| {
-            let last = i - 1;
-            format!("{bomb}a{i}: &a{i} [*a{last}, *a{last}, *a{last}, *a{last}]\n")
-        });
-        assert!(resolve(&bomb, &[]).is_err());
     }
 }

@@ -223,7 +223,22 @@ fn an_adapter_is_used_with_its_template_and_merges_into_an_ordinary_model() {
     };
     let recorded = answer(None, model(), Some(&adapter));
     assert_eq!(recorded, answer(Some("vicuna"), model(), Some(&adapter)));
-    assert_ne!(recorded, answer(Some("chatml"), model(), Some(&adapter)));
+    let mut other = program("generate");
+    other
+        .arg("--model")
+        .arg(model())
+        .arg("--adapter")
+        .arg(&adapter);
+    other.args([
+        "--chat",
+        "Hello",
+        "--max-new-tokens",
+        "12",
+        "--template",
+        "chatml",
+    ]);
+    assert!(fail(&mut other).contains("other template"));
+    assert_ne!(recorded, succeed(other.arg("--force")));
     assert_eq!(recorded, answer(None, &merged, None));
 
     let mut itself = program("merge");
@@ -296,7 +311,7 @@ fn what_cannot_work_is_refused_before_the_work() {
         ),
         (&["--learning-rate", "nan"], "learning-rate"),
         (&["--max-grad-norm=-1"], "max_grad_norm"),
-        (&["--validation-share", "1"], "validation_share"),
+        (&["--validation-share", "1"], "val_set_size"),
         (&["--r", "0"], "`r`"),
         (&["--target-modules", "q_proj,x_proj"], "x_proj"),
         (&["--template", "nonsense"], "nonsense"),

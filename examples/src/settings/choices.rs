@@ -14,15 +14,19 @@ pub enum BadRecords {
     Skip,
 }
 
-/// What becomes of the learning rate after the warm-up.
+/// What becomes of the learning rate; the names are transformers'.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Schedule {
-    /// It stays.
+    /// It is the same from the first step to the last, without a warm-up.
     Constant,
-    /// It falls to 0 in a straight line.
+    /// It stays after the warm-up.
+    #[value(alias = "constant-with-warmup")]
+    ConstantWithWarmup,
+    /// It falls to 0 in a straight line after the warm-up.
     Linear,
-    /// It falls to 0 along half a cosine.
+    /// It falls to 0 along half a cosine after the warm-up.
     #[default]
     Cosine,
 }
@@ -38,4 +42,15 @@ pub enum Packing {
     /// Samples one behind the other, without padding.
     #[default]
     Pack,
+}
+
+/// What to do about a step whose loss or gradient is NaN or infinite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNonfinite {
+    /// End the run.
+    #[default]
+    Stop,
+    /// Leave the step out.
+    Skip,
 }
