@@ -8,7 +8,8 @@ use clap::Parser;
 use examples::cli::{self, print, say};
 use examples::loss_plot;
 use llm_core::checkpoint::write_atomically;
-use llm_lora::doctor::{diagnose, read_metrics};
+use llm_lora::doctor::diagnose;
+use llm_lora::read_metrics;
 
 /// Say what looks wrong with a training run, finished or going on: nothing learnt, oscillation, jumps,
 /// memorised or leaking data, batches without supervision, and what to do about it.

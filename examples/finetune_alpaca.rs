@@ -1,18 +1,16 @@
 //! Fine-tunes a LLaMA-family model on Alpaca records, with LoRA or in full, and shows the difference.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use examples::cli;
 use examples::console::{Console, ConsoleArgs};
-use examples::finetune::{self, Job};
-use examples::records::Records;
+use examples::finetune::Job;
 use examples::resume::{Origin, ResumeArgs};
 use examples::run_dir::RunDir;
 use examples::settings::{self, Settings};
-use llm_lora::Identity;
 
 /// Fine-tune a LLaMA-family model on Alpaca records.
 ///
@@ -49,55 +47,53 @@ fn main() -> ExitCode {
 
 fn finetune(options: &Options, flags: &ArgMatches) -> Result<()> {
     let mut console = Console::new(options.console);
-    let mut settings = Settings::resolve(&options.config, flags)?;
-    if options.dry_run {
-        settings.validate()?;
-        return dry_run(&settings, &console);
+    let settings = Settings::resolve(&options.config, flags)?;
+    if options.dry_run && options.resume.resume.is_none() {
+        return dry_run(settings, &console);
     }
     let output = options.resume.output(settings.output.as_deref())?;
-    let run = RunDir::open(&output, settings.full)?;
     let origin = options.resume.origin(&output)?;
-    if let Some(record) = origin.record() {
-        // What was chosen then and is not chosen now stays as it was.
-        let mut files = vec![record.join(settings::FILE)];
-        files.extend(options.config.iter().cloned());
-        settings = Settings::resolve(&files, flags)?;
+    let settings = with_record(options, flags, &output, &origin)?;
+    if options.dry_run {
+        return dry_run(settings, &console);
     }
-    settings.validate()?;
-    settings.compute.device()?;
-    let base = cli::open(&settings.model_dir())?;
-    let records = Records::load(&settings, &base)?;
-    settings = settings.recorded(records.encoder.template().name());
-    let identity = Identity::new(
-        &base,
-        records.encoder.tokenizer(),
-        records.encoder.template(),
-        settings.data_files().iter().map(PathBuf::as_path),
-        &settings.identity_text()?,
-    )?;
+    let mut job = Job::new(settings)?;
+    cli::check_out(&output, &[job.base.dir()])?;
     if let Some(record) = origin.record() {
-        options.resume.check(record, &settings, &identity)?;
+        options
+            .resume
+            .check(record, &job.settings, &job.identity, &console)?;
     }
     if matches!(origin, Origin::Finished(_)) && !options.resume.allow_changes {
         console.emit("finished", &output)?;
         return console.say(format_args!("{}: finished already", output.display()));
     }
-    let job = Job {
-        settings,
-        identity,
-        base,
-        records,
-        run,
-    };
-    job.run(&origin, &mut console)
+    let run = RunDir::open(&output, job.settings.full)?;
+    // Until now the output was not locked.
+    if options.resume.origin(&output)? != origin {
+        bail!("{}: another run has written to it", output.display());
+    }
+    job.in_the_way = options.resume.in_the_way(&output, &origin)?;
+    job.run(run, origin.checkpoint()?.as_deref(), &mut console)
+}
+
+/// The settings of a run that goes on: what was chosen then and is not chosen now stays as it was.
+fn with_record(
+    options: &Options,
+    flags: &ArgMatches,
+    output: &Path,
+    origin: &Origin,
+) -> Result<Settings> {
+    let mut files = Vec::new();
+    let record = origin.record().unwrap_or(output).join(settings::FILE);
+    if options.resume.resume.is_some() && record.exists() {
+        files.push(record);
+    }
+    files.extend(options.config.iter().cloned());
+    Settings::resolve(&files, flags)
 }
 
 /// Says what a run would be.
-fn dry_run(settings: &Settings, console: &Console) -> Result<()> {
-    let base = cli::open(&settings.model_dir())?;
-    let records = Records::load(settings, &base)?;
-    console.say(&records.train.statistics)?;
-    let plan = finetune::plan(settings, &base, &records)?;
-    console.emit("plan", &plan)?;
-    console.say(plan)
+fn dry_run(settings: Settings, console: &Console) -> Result<()> {
+    Job::new(settings)?.announce(console).map(drop)
 }

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn::tensor::{DType, Tensor};
 use clap::{Parser, ValueEnum};
 use examples::cli::{self, ComputeArgs, Precision, Quantize};
 use examples::settings;
-use llm_core::{LlamaForCausalLM, LoadOptions};
-use llm_data::Tokenizer;
-use llm_lora::{Adapter, Probe};
+use llm_core::{Checkpoint, LlamaForCausalLM, LoadOptions};
+use llm_data::{Template, Tokenizer};
+use llm_lora::{Adapter, Identity, Probe};
 
 /// Merge a LoRA adapter into its base: `W + alpha/r · B·A`, computed in f32.
 #[derive(Debug, Parser)]
@@ -72,15 +72,7 @@ fn main() -> ExitCode {
 }
 
 fn merge(options: &Options) -> Result<()> {
-    let same = |other: &PathBuf| {
-        options
-            .out
-            .canonicalize()
-            .is_ok_and(|out| other.canonicalize().is_ok_and(|other| out == other))
-    };
-    if same(&options.model) || same(&options.adapter) {
-        bail!("--out is the directory of the base or the adapter, which would be overwritten");
-    }
+    cli::check_out(&options.out, &[&options.model, &options.adapter])?;
     let compute = ComputeArgs {
         device: options.device.clone(),
         precision: Precision::F32,
@@ -88,16 +80,7 @@ fn merge(options: &Options) -> Result<()> {
         no_double_quantization: options.no_double_quantization,
     };
     let checkpoint = cli::open(&options.model)?;
-    let tokenizer = Tokenizer::from_dir(&options.model)?;
-    let recorded = settings::recorded_template(&options.adapter)?;
-    let template = cli::template(recorded.as_deref(), &tokenizer)?;
-    cli::check_adapter(
-        &options.adapter,
-        &checkpoint,
-        &tokenizer,
-        Some(&template),
-        options.force,
-    )?;
+    check_base(options, &checkpoint)?;
     let mut model = compute.load(&checkpoint)?;
     if compute.quantize.is_some() {
         let exact = checkpoint
@@ -134,6 +117,19 @@ fn merge(options: &Options) -> Result<()> {
     ))
 }
 
+/// Refuses an adapter that was trained on another base, as far as it records that.
+fn check_base(options: &Options, base: &Checkpoint) -> Result<()> {
+    if options.force || !options.adapter.join(Identity::FILE).exists() {
+        return Ok(());
+    }
+    let tokenizer = Tokenizer::from_dir(&options.model)?;
+    let recorded = settings::recorded_template(&options.adapter)?;
+    let template = recorded
+        .map(|name| Template::by_name(&name, &tokenizer))
+        .transpose()?;
+    cli::check_adapter(&options.adapter, base, &tokenizer, template.as_ref(), false)
+}
+
 /// Reads back what was written: its logits must be those of base and adapter, but for what the type on disk
 /// loses.
 fn check_written(out: &Path, compute: &ComputeArgs, dtype: DType, probe: &Probe) -> Result<f64> {
@@ -143,7 +139,14 @@ fn check_written(out: &Path, compute: &ComputeArgs, dtype: DType, probe: &Probe)
     };
     let written = compute.load(&cli::open(out)?)?;
     let within = if dtype == DType::F32 { MERGED } else { ROUNDED };
-    Ok(probe.prove(&written, within, "the model on disk")?)
+    probe
+        .prove(&written, within, "the model on disk")
+        .map_err(|error| {
+            // Without its configuration it is no model, and nobody takes it for one. The proof's error is the
+            // one to report.
+            let _ = std::fs::remove_file(out.join("config.json"));
+            error.into()
+        })
 }
 
 /// `‖W_q − W‖ / ‖W‖` over all linear layers that are quantised in `coded`.

@@ -34,9 +34,7 @@ fn quantize(options: &Options) -> Result<()> {
     if options.compute.quantize.is_none() {
         bail!("--quantize is missing: nf4, fp4 or int8");
     }
-    if options.out.exists() && options.out.canonicalize()? == options.model.canonicalize()? {
-        bail!("--out is the directory of the model, which would be overwritten");
-    }
+    cli::check_out(&options.out, &[&options.model])?;
     let checkpoint = cli::open(&options.model)?;
     let mut model = options.compute.load(&checkpoint)?;
     let (mut dense, mut coded) = (0, 0);

@@ -13,9 +13,12 @@ use llm_core::{Checkpoint, LlamaForCausalLM, LoadOptions, SaveOptions, open_devi
 use llm_data::{Template, Tokenizer};
 use llm_lora::Identity;
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 /// A run that a signal has stopped; no error, but no success either.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Interrupted {
     /// Steps done.
     pub step: usize,
@@ -34,10 +37,11 @@ impl fmt::Display for Interrupted {
         match &self.checkpoint {
             Some(checkpoint) => write!(
                 f,
-                ", saved in {}; the same command with --resume goes on",
-                checkpoint.display()
+                ", saved in {}; goes on with --resume {}",
+                checkpoint.display(),
+                checkpoint.parent().unwrap_or(checkpoint).display()
             ),
-            None => write!(f, "; the checkpoint before is the newest"),
+            None => Ok(()),
         }
     }
 }
@@ -48,15 +52,11 @@ impl std::error::Error for Interrupted {}
 /// output any more (`| head`) is no error.
 pub fn run(program: impl FnOnce() -> Result<()>) -> ExitCode {
     keep_freed_memory();
+    log();
     let Err(error) = program() else {
         return ExitCode::SUCCESS;
     };
-    let is_closed_pipe = |cause: &&(dyn std::error::Error + 'static)| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    };
-    if error.chain().find(is_closed_pipe).is_some() {
+    if is_closed_pipe(&error) {
         return ExitCode::SUCCESS;
     }
     if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
@@ -74,6 +74,47 @@ pub fn run(program: impl FnOnce() -> Result<()>) -> ExitCode {
     }
     eprintln!("error: {text}");
     ExitCode::FAILURE
+}
+
+/// Whether nobody reads the standard output any more.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let error = cause.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Refuses to write into a directory that is read from.
+pub fn check_out(out: &Path, sources: &[&Path]) -> Result<()> {
+    let Ok(out) = out.canonicalize() else {
+        return Ok(());
+    };
+    match sources
+        .iter()
+        .find(|source| source.canonicalize().is_ok_and(|source| source == out))
+    {
+        Some(source) => bail!(
+            "{}: it is read from, and would be overwritten",
+            source.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Shows what the libraries log, with spans' durations, as far as RUST_LOG asks for it: `RUST_LOG=info`,
+/// `RUST_LOG=llm_lora=debug`. Without it, the trainer's warnings.
+fn log() {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
+    let filter = match std::env::var_os("RUST_LOG") {
+        Some(_) => filter.from_env_lossy(),
+        None => filter.parse_lossy("llm_lora=warn"),
+    };
+    // Only one can be set; it is this program's.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_writer(io::stderr)
+        .try_init();
 }
 
 /// Lets the allocator keep what is freed: a training step frees and asks for the same few megabytes over
@@ -169,6 +210,16 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The choice, where it was left to the program.
+    pub fn resolve(self, device: &Device) -> Self {
+        match (self, llm_core::default_dtype(device)) {
+            (Self::Auto, DType::BF16) => Self::Bf16,
+            (Self::Auto, DType::F16) => Self::F16,
+            (Self::Auto, _) => Self::F32,
+            (chosen, _) => chosen,
+        }
+    }
+
     /// Burn's name of it.
     pub fn dtype(self) -> Option<DType> {
         match self {
@@ -239,7 +290,10 @@ pub fn check_adapter(
     template: Option<&Template>,
     force: bool,
 ) -> Result<()> {
-    let Some(trained) = Identity::read(adapter)?.filter(|_| !force) else {
+    if force {
+        return Ok(());
+    }
+    let Some(trained) = Identity::read(adapter)? else {
         return Ok(());
     };
     let differences = trained.differences(&Identity::of_model(base, tokenizer, template)?);

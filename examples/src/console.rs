@@ -1,5 +1,6 @@
 //! How a run shows itself: a bar on a terminal, lines elsewhere, nothing, or JSON for a pipeline.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
@@ -9,9 +10,9 @@ use clap::Args;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use llm_lora::{Event, Step};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::cli::{self, print};
+use crate::cli;
 
 /// Lines of a run that is not watched on a terminal, beside those of evaluations.
 const LINES: usize = 20;
@@ -36,8 +37,10 @@ pub struct Console {
     args: ConsoleArgs,
     bar: ProgressBar,
     terminal: bool,
-    /// Mean seconds of the last steps, evaluations and checkpoints between them included.
+    /// Mean seconds of the last steps.
     pace: Option<f64>,
+    /// Whether the standard output still has a reader. A run does not end with who watches it.
+    is_read: Cell<bool>,
 }
 
 impl Console {
@@ -48,6 +51,7 @@ impl Console {
             bar: ProgressBar::hidden(),
             terminal: stderr().is_terminal() && !args.quiet && !args.json,
             pace: None,
+            is_read: Cell::new(true),
         }
     }
 
@@ -55,7 +59,20 @@ impl Console {
     pub fn say(&self, line: impl Display) -> Result<()> {
         match self.args.quiet || self.args.json {
             true => Ok(()),
-            false => self.bar.suspend(|| cli::say(line)),
+            false => self.print(format_args!("{line}\n")),
+        }
+    }
+
+    fn print(&self, text: impl Display) -> Result<()> {
+        if !self.is_read.get() {
+            return Ok(());
+        }
+        match self.bar.suspend(|| cli::print(text)) {
+            Err(error) if cli::is_closed_pipe(&error) => {
+                self.is_read.set(false);
+                Ok(())
+            }
+            printed => printed,
         }
     }
 
@@ -69,15 +86,14 @@ impl Console {
         if !self.args.json {
             return Ok(());
         }
-        let mut object = json!({ "event": event });
+        let mut object = Map::from_iter([("event".to_owned(), json!(event))]);
         match serde_json::to_value(value)? {
-            Value::Object(fields) => {
-                let all = object.as_object_mut().into_iter();
-                all.for_each(|all| all.extend(fields.clone()));
+            Value::Object(fields) => object.extend(fields),
+            other => {
+                object.insert("value".to_owned(), other);
             }
-            other => object["value"] = other,
         }
-        print(format_args!("{object}\n"))
+        self.print(format_args!("{}\n", Value::Object(object)))
     }
 
     /// Shows a bar of so many steps, of which some are done.

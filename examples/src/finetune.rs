@@ -1,30 +1,31 @@
 //! A fine-tuning run from the loaded data to the proven result.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use burn::module::Module;
 use burn::tensor::DType;
 use llm_core::checkpoint::write_atomically;
+use llm_core::quant::Quantization;
 use llm_core::{Checkpoint, GenerationConfig, LlamaForCausalLM};
 use llm_data::AlpacaRecord;
 use llm_lora::doctor::{self, Method};
-use llm_lora::{
-    Adapter, Checkpoints, Error, Estimate, Event, Identity, Outcome, Trainer, newest_checkpoint,
-};
+use llm_lora::{Adapter, Checkpoints, Error, Estimate, Event, Identity, Outcome, Trainer};
 
 use crate::cli::{self, Interrupted};
 use crate::console::Console;
 use crate::recorder::Recorder;
 use crate::records::Records;
-use crate::resume::Origin;
 use crate::run_dir::RunDir;
 use crate::settings::{self, Settings};
 use crate::talk::Speaker;
 
 /// Records of evaluation sets that the training data contains, a row each.
 const LEAKAGE: &str = "leakage.jsonl";
+
+/// Records that an error names; more would hide the rest of it.
+const NAMED: usize = 16;
 
 /// Everything that a run needs.
 pub struct Job {
@@ -36,118 +37,169 @@ pub struct Job {
     pub base: Checkpoint,
     /// What is learnt.
     pub records: Records,
-    /// Where the result goes.
-    pub run: RunDir,
-}
-
-/// What the doctor has against a run that has not begun.
-fn check_before_start(job: &Job, plan: &Estimate, console: &Console) -> Result<()> {
-    let (settings, records) = (&job.settings, &job.records);
-    for warning in &records.warnings {
-        console.warn(warning);
-    }
-    let method = match (settings.full, settings.compute.quantize) {
-        (true, _) => Method::Full,
-        (false, Some(_)) => Method::QLora,
-        (false, None) => Method::Lora,
-    };
-    let start = doctor::Start {
-        method,
-        records: plan.samples,
-        epochs: plan.epochs,
-        base_parameters: plan.base_parameters,
-        learning_rate: settings.learning_rate,
-        supervised_share: records.train.statistics.supervised_share,
-        ended_share: records.ended_share(),
-    };
-    for finding in doctor::before_start(&start) {
-        console.warn(&finding);
-        console.emit("finding", &finding)?;
-    }
-    Ok(())
-}
-
-/// What a run will train, and what it will take.
-pub fn plan(settings: &Settings, base: &Checkpoint, records: &Records) -> Result<Estimate> {
-    let device = settings.compute.device()?;
-    let model = LlamaForCausalLM::new(base.config(), &device);
-    let lora = (!settings.full).then(|| settings.lora());
-    let dtype = settings.compute.precision.dtype();
-    Ok(Estimate::new(
-        model,
-        dtype.unwrap_or_else(|| llm_core::default_dtype(&device)),
-        settings.compute.quantization(),
-        lora,
-        (&records.train.samples, &records.validation),
-        &settings.training(),
-    )?)
+    /// What is to be removed from the output before the first step.
+    pub in_the_way: Vec<PathBuf>,
 }
 
 impl Job {
-    /// Trains from where `origin` says, and writes the result.
+    /// Reads everything but the weights.
+    ///
+    /// # Errors
+    /// When the settings contradict themselves, or model or data cannot be used.
+    pub fn new(mut settings: Settings) -> Result<Self> {
+        settings.validate()?;
+        let device = settings.compute.device()?;
+        let base = cli::open(&settings.model_dir())?;
+        let records = Records::load(&settings, &base)?;
+        let encoder = &records.encoder;
+        settings = settings.recorded(encoder.template().name());
+        settings.compute.precision = settings.compute.precision.resolve(&device);
+        let data = settings
+            .datasets()
+            .into_iter()
+            .chain(settings.test_datasets());
+        let data: Vec<PathBuf> = data.map(|data| data.path).collect();
+        let identity = Identity::new(
+            &base,
+            encoder.tokenizer(),
+            encoder.template(),
+            data.iter().map(PathBuf::as_path),
+            &settings.identity_text()?,
+        )?;
+        Ok(Self {
+            settings,
+            identity,
+            base,
+            records,
+            in_the_way: Vec::new(),
+        })
+    }
+
+    /// Says what will be trained, what it will take, and what looks wrong with it.
+    ///
+    /// # Errors
+    /// When nothing would be learnt.
+    pub fn announce(&self, console: &Console) -> Result<Estimate> {
+        let statistics = &self.records.train.statistics;
+        console.emit("data", statistics)?;
+        console.say(statistics)?;
+        let plan = self.plan()?;
+        console.emit("plan", &plan)?;
+        console.say(&plan)?;
+        self.check_before_start(&plan, console)?;
+        Ok(plan)
+    }
+
+    /// What the run will train, and what it will take.
+    fn plan(&self) -> Result<Estimate> {
+        let settings = &self.settings;
+        let device = settings.compute.device()?;
+        let model = LlamaForCausalLM::new(self.base.config(), &device);
+        let lora = (!settings.full).then(|| settings.lora());
+        let dtype = settings.compute.precision.dtype();
+        Ok(Estimate::new(
+            model,
+            dtype.unwrap_or_else(|| llm_core::default_dtype(&device)),
+            self.quantization()?,
+            lora,
+            (&self.records.train.samples, &self.records.validation),
+            &settings.training(),
+        )?)
+    }
+
+    /// How the base is quantised: as the settings want it, or as it is on disk.
+    fn quantization(&self) -> Result<Option<Quantization>> {
+        let asked = self.settings.compute.quantization();
+        Ok(asked.or(self.base.quantization()?))
+    }
+
+    /// What the doctor has against a run that has not begun.
+    fn check_before_start(&self, plan: &Estimate, console: &Console) -> Result<()> {
+        let (settings, records) = (&self.settings, &self.records);
+        let config = settings.training();
+        if config.learning_rate == 0.0 || plan.steps == 1 && config.warmup.steps(1) > 0 {
+            bail!("no step has a learning rate above 0: give more steps, or --warmup-ratio 0");
+        }
+        let quantized = self.quantization()?.is_some();
+        if settings.full && quantized {
+            bail!(
+                "the base is quantised: its weights cannot be trained, only adapters beside them"
+            );
+        }
+        for warning in &records.warnings {
+            console.warn(warning);
+        }
+        let start = doctor::Start {
+            method: match (settings.full, quantized) {
+                (true, _) => Method::Full,
+                (false, true) => Method::QLora,
+                (false, false) => Method::Lora,
+            },
+            records: plan.samples,
+            epochs: plan.epochs,
+            base_parameters: plan.base_parameters,
+            learning_rate: settings.learning_rate,
+            supervised_share: records.train.statistics.supervised_share,
+            ended_share: records.ended_share(),
+        };
+        for finding in doctor::before_start(&start) {
+            console.warn(&finding);
+            console.emit("finding", &finding)?;
+        }
+        Ok(())
+    }
+
+    /// Trains, from a checkpoint or the start, and writes the result.
     ///
     /// # Errors
     /// [`Interrupted`] when a signal has stopped the run.
-    pub fn run(&self, origin: &Origin, console: &mut Console) -> Result<()> {
-        console.emit("data", &self.records.train.statistics)?;
-        console.say(&self.records.train.statistics)?;
-        let plan = plan(&self.settings, &self.base, &self.records)?;
-        console.emit("plan", &plan)?;
-        console.say(&plan)?;
-        check_before_start(self, &plan, console)?;
-        self.check_leakage(console)?;
-        // A finished run that is to go on does so from its last checkpoint.
-        let checkpoint = match origin {
-            Origin::Start => None,
-            Origin::Checkpoint(checkpoint) => Some(checkpoint.clone()),
-            Origin::Finished(output) => {
-                Some(newest_checkpoint(output)?.with_context(|| {
-                    format!("{}: no checkpoint to go on from", output.display())
-                })?)
-            }
-        };
-        let (mut model, adapter) = self.model(checkpoint.as_deref())?;
+    pub fn run(&self, run: RunDir, checkpoint: Option<&Path>, console: &mut Console) -> Result<()> {
+        self.announce(console)?;
+        self.check_leakage(&run, console)?;
+        let (mut model, adapter) = self.model(checkpoint)?;
         let shown = spread(&self.records.held_out, self.settings.show);
-        let before = match self.settings.full && checkpoint.is_some() {
-            // The base is not what was loaded.
-            true => vec!["(not known)".to_owned(); shown.len()],
-            false => self.answers(&model, &shown)?,
+        let before = match checkpoint {
+            Some(_) => None,
+            None => Some(self.answers(&model, &shown)?),
         };
-        if let (Some(adapter), Some(checkpoint)) = (&adapter, &checkpoint) {
+        if let (Some(adapter), Some(checkpoint)) = (&adapter, checkpoint) {
             adapter.restore(&mut model, checkpoint)?;
         }
         let (mut model, history) =
-            self.train(model, adapter.as_ref(), checkpoint.as_deref(), console)?;
+            self.train(model, adapter.as_ref(), checkpoint, &run, console)?;
         match &adapter {
-            Some(adapter) => self.save_adapter(adapter, &mut model)?,
-            None => cli::save_model(&model, &self.base, self.run.path(), self.base.dtype())?,
+            Some(adapter) => self.save_adapter(adapter, &mut model, run.path())?,
+            None => cli::save_model(&model, &self.base, run.path(), self.base.dtype())?,
         }
         let evaluations = evaluations(&history);
-        self.leave_record(&history, &evaluations)?;
+        let template = self.records.encoder.template().name();
+        run.save_card(&self.settings, template, &evaluations)?;
+        run.finish(history.last().map_or(0, Event::step))?;
+
         let after = self.answers(&model, &shown)?;
-        show_answers(console, &shown, &before, &after)?;
+        show_answers(console, &shown, before.as_deref(), &after)?;
         if let [first, .., last] = evaluations[..] {
             console.say(format_args!(
                 "evaluation loss {first:.4} before, {last:.4} after"
             ))?;
         }
-        console.emit("finished", &self.run.path())?;
-        console.say(format_args!("wrote {}", self.run.path().display()))
+        console.emit("finished", &run.path())?;
+        console.say(format_args!("wrote {}", run.path().display()))
     }
 
     /// Warns of training records that are in the validation set or in files that must not be trained on;
     /// all of them are listed in the output.
-    fn check_leakage(&self, console: &Console) -> Result<()> {
+    fn check_leakage(&self, run: &RunDir, console: &Console) -> Result<()> {
         let leakage = self.records.leakage(&self.settings.check_against)?;
         if leakage.overlaps.is_empty() {
-            return Ok(());
+            return run.remove(LEAKAGE);
         }
         let mut rows = String::new();
         for overlap in &leakage.overlaps {
             rows += &serde_json::to_string(overlap)?;
             rows.push('\n');
         }
-        self.run.save_text(LEAKAGE, &rows)?;
+        run.save_text(LEAKAGE, &rows)?;
         console.warn(format_args!(
             "training data and evaluation data overlap; {LEAKAGE} has all of it\n{leakage}"
         ));
@@ -176,40 +228,49 @@ impl Job {
         model: LlamaForCausalLM,
         adapter: Option<&Adapter>,
         checkpoint: Option<&Path>,
+        run: &RunDir,
         console: &mut Console,
     ) -> Result<(LlamaForCausalLM, Vec<Event>)> {
         let (config, records) = (self.settings.training(), &self.records);
         let samples = &records.train.samples;
         let trainer = Trainer::new(model, samples, &records.validation, &config)?;
-        let mut trainer = trainer.with_checkpoints(self.checkpoints(adapter)?);
+        let mut trainer = trainer.with_checkpoints(self.checkpoints(adapter, run.path())?);
         if let Some(checkpoint) = checkpoint {
             trainer.resume(checkpoint)?;
             console.say(format_args!("going on from {}", checkpoint.display()))?;
         }
+        let history = trainer.history();
+        let metrics = run.begin(&self.in_the_way, history, &self.settings, &self.identity)?;
         let total_steps = config.total_steps(samples.len());
-        let mut recorder = Recorder::new(&self.run, console, trainer.history(), total_steps)?;
+        let mut recorder = Recorder::new(run, console, metrics, history, total_steps)?;
         let outcome = trainer.run(|event| recorder.hear(event));
-        let saved = recorder.finish()?;
-        match outcome.map_err(|error| self.with_records(error))? {
-            Outcome::Finished => {
-                if let Some(best) = trainer.best() {
-                    console.say(format_args!(
-                        "the checkpoint with the lowest evaluation loss, {:.4}, is that of step {}",
-                        best.eval_loss, best.step
-                    ))?;
-                }
-            }
-            Outcome::Stopped => bail!(Interrupted {
+        let saved = recorder.finish();
+        let outcome = outcome.map_err(|error| self.with_records(error))?;
+        let saved = saved?;
+        if outcome == Outcome::Stopped {
+            let interrupted = Interrupted {
                 step: trainer.steps(),
                 checkpoint: saved.map(|saved| saved.checkpoint),
-            }),
+            };
+            console.emit("interrupted", &interrupted)?;
+            bail!(interrupted);
+        }
+        if let Some(best) = trainer.best() {
+            console.say(format_args!(
+                "the lowest evaluation loss, {:.4}, is that of step {}",
+                best.eval_loss, best.step
+            ))?;
         }
         let history = trainer.history().to_vec();
         Ok((trainer.into_model(), history))
     }
 
     /// When the run saves itself, and what stands in a checkpoint beside the trainer's state.
-    fn checkpoints<'a>(&'a self, adapter: Option<&'a Adapter>) -> Result<Checkpoints<'a>> {
+    fn checkpoints<'a>(
+        &'a self,
+        adapter: Option<&'a Adapter>,
+        output: &Path,
+    ) -> Result<Checkpoints<'a>> {
         let yaml = self.settings.to_yaml()?;
         let write = move |model: &LlamaForCausalLM, dir: &Path| {
             match adapter {
@@ -223,7 +284,7 @@ impl Job {
             })?;
             Ok(())
         };
-        let mut checkpoints = Checkpoints::new(self.run.path(), write);
+        let mut checkpoints = Checkpoints::new(output, write);
         if self.settings.save_steps > 0 {
             checkpoints = checkpoints.every(self.settings.save_steps);
         }
@@ -241,41 +302,36 @@ impl Job {
             }
             _ => return error.into(),
         };
-        let shown: Vec<String> = records.iter().take(16).map(usize::to_string).collect();
-        let advice = "a lower learning rate helps, or --on-nonfinite skip";
-        anyhow::anyhow!(
-            "{error}\n  records of the data: {}\n  {advice}",
+        let shown: Vec<String> = records.iter().take(NAMED).map(usize::to_string).collect();
+        let more = if records.len() > NAMED { ", …" } else { "" };
+        anyhow!(
+            "{error}\n  records of the data: {}{more}\n  a lower learning rate helps, or --on-nonfinite skip",
             shown.join(", ")
         )
     }
 
     /// Proves that the adapter was trained, writes it, and proves that what is on disk is the adapter,
     /// before it takes its place.
-    fn save_adapter(&self, adapter: &Adapter, model: &mut LlamaForCausalLM) -> Result<()> {
+    fn save_adapter(
+        &self,
+        adapter: &Adapter,
+        model: &mut LlamaForCausalLM,
+        output: &Path,
+    ) -> Result<()> {
         adapter.prove_trained(model)?;
-        let unproven = self.run.path().join(".unproven");
+        let unproven = output.join(".unproven");
+        if unproven.exists() {
+            fs::remove_dir_all(&unproven)?;
+        }
         adapter.save(model, &unproven)?;
         let sample = &self.records.train.samples[0];
         adapter.prove_saved(model, &unproven, &sample.input_ids)?;
         for file in fs::read_dir(&unproven)? {
             let file = file?;
-            fs::rename(file.path(), self.run.path().join(file.file_name()))?;
+            fs::rename(file.path(), output.join(file.file_name()))?;
         }
         fs::remove_dir(&unproven)?;
         Ok(())
-    }
-
-    /// Writes what the result was made from and how it went, the manifest last.
-    fn leave_record(&self, history: &[Event], evaluations: &[f64]) -> Result<()> {
-        let (settings, run) = (&self.settings, &self.run);
-        run.save_settings(settings)?;
-        self.identity.write(run.path())?;
-        run.save_card(
-            settings,
-            self.records.encoder.template().name(),
-            evaluations,
-        )?;
-        run.finish(history.last().map_or(0, Event::step))
     }
 
     /// Greedy answers to records.
@@ -316,11 +372,11 @@ fn spread(records: &[AlpacaRecord], count: usize) -> Vec<AlpacaRecord> {
 fn show_answers(
     console: &Console,
     records: &[AlpacaRecord],
-    before: &[String],
+    before: Option<&[String]>,
     after: &[String],
 ) -> Result<()> {
     let line = |text: &str| text.trim().replace('\n', "⏎");
-    for ((record, before), after) in records.iter().zip(before).zip(after) {
+    for (index, (record, after)) in records.iter().zip(after).enumerate() {
         console.say(format_args!(
             "\n  instruction: {}",
             line(&record.instruction)
@@ -328,7 +384,9 @@ fn show_answers(
         if !record.input.is_empty() {
             console.say(format_args!("  input:       {}", line(&record.input)))?;
         }
-        console.say(format_args!("  before:      {}", line(before)))?;
+        if let Some(before) = before.and_then(|before| before.get(index)) {
+            console.say(format_args!("  before:      {}", line(before)))?;
+        }
         console.say(format_args!("  after:       {}", line(after)))?;
         console.say(format_args!("  reference:   {}", line(&record.output)))?;
     }

@@ -1,9 +1,11 @@
-//! SIGTERM and SIGINT: the first asks a run to stop, the second ends it.
+//! SIGTERM, SIGINT and SIGHUP (a lost terminal): the first asks a run to stop, the second ends it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
+#[cfg(unix)]
+use signal_hook::consts::SIGHUP;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -16,7 +18,13 @@ impl Interrupt {
     /// code, as it would have without a listener.
     pub fn listen() -> Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT] {
+        let signals = [
+            SIGTERM,
+            SIGINT,
+            #[cfg(unix)]
+            SIGHUP,
+        ];
+        for signal in signals {
             // In this order: the first signal finds the flag unset.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))
                 .and_then(|_| flag::register(signal, Arc::clone(&asked)))

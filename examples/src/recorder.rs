@@ -31,18 +31,20 @@ pub struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// For a run of `total_steps` steps that begins behind `history`.
+    /// For a run of `total_steps` steps that begins behind `history`, whose `metrics` are there already.
     pub fn new(
         run: &'a RunDir,
         console: &'a mut Console,
+        metrics: Metrics,
         history: &[Event],
         total_steps: usize,
     ) -> Result<Self> {
         let done = history.last().map_or(0, Event::step);
         console.start(total_steps, done)?;
+        let restart = if done > 0 { Some(done + 1) } else { None };
         Ok(Self {
-            metrics: run.begin(history)?,
-            tensorboard: EventFile::create(run.path(), (done > 0).then_some(done + 1))?,
+            metrics,
+            tensorboard: EventFile::create(run.path(), restart)?,
             interrupt: Interrupt::listen()?,
             run,
             console,
@@ -55,7 +57,9 @@ impl<'a> Recorder<'a> {
 
     /// Records an event. Wants the run to stop after a signal, or when something cannot be recorded.
     pub fn hear(&mut self, event: &Event) -> ControlFlow<()> {
-        self.failed = self.record(event).err();
+        if let Err(error) = self.record(event) {
+            self.failed.get_or_insert(error);
+        }
         match self.failed.is_some() || self.interrupt.is_asked() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),

@@ -22,7 +22,7 @@ pub struct Records {
     pub records: Vec<AlpacaRecord>,
     /// Their samples.
     pub train: EncodedSet,
-    /// The number of each record in its file, from 1.
+    /// The number of each record in its file, from 1; further files number on.
     pub numbers: Vec<usize>,
     /// The samples of the held-out records.
     pub validation: Vec<Sample>,
@@ -62,6 +62,9 @@ impl Records {
             }
         };
         let mut warnings = Vec::new();
+        if held_out.is_empty() && settings.eval_steps.is_some() {
+            warnings.push("eval_steps has no effect: no record is held out".to_owned());
+        }
         let validation = match held_out.is_empty() {
             true => Vec::new(),
             false => match encoder.encode_all(&held_out) {
@@ -138,20 +141,25 @@ fn read(files: &[Dataset], options: &LoadOptions) -> Result<Loaded<AlpacaRecord>
         refused: BTreeMap::new(),
     };
     for file in files {
-        let (numbers, refused) = match file.format {
+        let (records, numbers, refused) = match file.format {
             DataFormat::Alpaca => {
                 let loaded = load_alpaca(&file.path, options)?;
-                all.records.extend(loaded.records);
-                (loaded.numbers, loaded.refused)
+                let records = loaded.records.into_iter().map(Some).collect::<Vec<_>>();
+                (records, loaded.numbers, loaded.refused)
             }
             DataFormat::Sharegpt => {
                 let loaded = load_sharegpt(&file.path, options)?;
-                let records = loaded.records.iter();
-                all.records.extend(records.filter_map(as_record));
-                (loaded.numbers, loaded.refused)
+                let records = loaded.records.iter().map(as_record).collect();
+                (records, loaded.numbers, loaded.refused)
             }
         };
-        all.numbers.extend(numbers);
+        let before = all.numbers.last().copied().unwrap_or(0);
+        for (number, record) in numbers.into_iter().zip(records) {
+            if let Some(record) = record {
+                all.numbers.push(before + number);
+                all.records.push(record);
+            }
+        }
         for (reason, count) in refused {
             *all.refused.entry(reason).or_insert(0) += count;
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use llm_core::checkpoint::write_atomically;
-use llm_lora::{Event, Identity, Manifest};
+use llm_lora::{Event, Identity, Manifest, write_metrics};
 
 use crate::settings::{self, Settings};
 
@@ -31,6 +31,7 @@ pub const PLOT: &str = "loss.svg";
 pub struct RunDir {
     path: PathBuf,
     full: bool,
+    /// Held as long as the run goes on.
     _lock: File,
 }
 
@@ -72,6 +73,7 @@ impl RunDir {
                 );
             }
         }
+        remove_leftovers(path)?;
         Ok(Self {
             path: path.to_owned(),
             full,
@@ -84,19 +86,36 @@ impl RunDir {
         &self.path
     }
 
-    /// From now on the directory holds no finished run. Returns `metrics.jsonl`, which holds the history of
-    /// a run that goes on and nothing else.
-    pub fn begin(&self, history: &[Event]) -> Result<Metrics> {
+    /// Makes the directory that of a run that begins behind `history`: it holds no finished run, and nothing
+    /// of what is `in_the_way`, but says what the run is. Returns its `metrics.jsonl`.
+    pub fn begin(
+        &self,
+        in_the_way: &[PathBuf],
+        history: &[Event],
+        settings: &Settings,
+        identity: &Identity,
+    ) -> Result<Metrics> {
         let manifest = self.path.join(Manifest::FILE);
-        if manifest.exists() {
-            fs::remove_file(&manifest).with_context(|| manifest.display().to_string())?;
+        for path in in_the_way.iter().chain([&manifest]) {
+            let removed = match path.is_dir() {
+                true => fs::remove_dir_all(path),
+                false if path.exists() => fs::remove_file(path),
+                false => Ok(()),
+            };
+            removed.with_context(|| path.display().to_string())?;
         }
+        self.save_text(settings::FILE, &settings.to_yaml()?)?;
+        identity.write(&self.path)?;
         Metrics::create(&self.path.join(METRICS), history)
     }
 
-    /// Writes the settings, in a form that `--config` reads.
-    pub fn save_settings(&self, settings: &Settings) -> Result<()> {
-        write_settings(settings, &self.path)
+    /// Removes a file of an earlier run, if it is there.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
+        match path.exists() {
+            true => fs::remove_file(&path).with_context(|| path.display().to_string()),
+            false => Ok(()),
+        }
     }
 
     /// Writes a text file.
@@ -127,7 +146,9 @@ impl RunDir {
                 }
                 false => ADAPTER_FILES.contains(&name.as_str()),
             };
-            if result || COMMON_FILES.contains(&name.as_str()) {
+            // The card and the picture are for people, who may change them.
+            let proven = [settings::FILE, Identity::FILE, METRICS];
+            if result || proven.contains(&name.as_str()) {
                 names.push(name);
             }
         }
@@ -136,12 +157,21 @@ impl RunDir {
     }
 }
 
-/// Writes `finetune.yaml`.
-pub fn write_settings(settings: &Settings, dir: &Path) -> Result<()> {
-    let yaml = settings.to_yaml()?;
-    write_atomically(dir.join(settings::FILE), |file| {
-        file.write_all(yaml.as_bytes())
-    })?;
+/// Removes files that a killed process was writing; see [`write_atomically`]. The lock says that nobody is
+/// writing now.
+fn remove_leftovers(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let mut parts = name.rsplit('.');
+        let ours = parts.next() == Some("tmp")
+            && parts
+                .next()
+                .is_some_and(|part| part.split('-').all(|number| number.parse::<u64>().is_ok()));
+        if ours && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
     Ok(())
 }
 
@@ -151,12 +181,7 @@ pub struct Metrics(File);
 
 impl Metrics {
     fn create(path: &Path, history: &[Event]) -> Result<Self> {
-        write_atomically(path, |file| {
-            history.iter().try_for_each(|event| {
-                serde_json::to_writer(&mut *file, event)?;
-                file.write_all(b"\n")
-            })
-        })?;
+        write_metrics(path, history)?;
         let file = OpenOptions::new().append(true).open(path);
         Ok(Self(file.with_context(|| path.display().to_string())?))
     }
@@ -174,6 +199,8 @@ impl Metrics {
 
 fn card(settings: &Settings, template: &str, evaluations: &[f64]) -> String {
     let base = settings.model_dir().display().to_string();
+    // A JSON text is a YAML text, whatever is in the path.
+    let quoted = serde_json::Value::from(base.as_str());
     let (library, what) = match settings.full {
         true => ("transformers", "All weights were trained.".to_owned()),
         false => (
@@ -194,7 +221,7 @@ fn card(settings: &Settings, template: &str, evaluations: &[f64]) -> String {
         _ => String::new(),
     };
     format!(
-        "---\nbase_model: {base}\nlibrary_name: {library}\npipeline_tag: text-generation\n---\n\n\
+        "---\nbase_model: {quoted}\nlibrary_name: {library}\npipeline_tag: text-generation\n---\n\n\
          # Fine-tuned from {base}\n\n{what} Data: {}. Prompt template: `{template}`.\n{evaluation}\n\
          The settings are in `{}`, the losses in `metrics.jsonl`.\n",
         data.join(", "),

@@ -59,7 +59,8 @@ pub struct Settings {
     /// Held-out records whose answers are shown before and after
     #[arg(long, default_value_t = 6, value_name = "N", help_heading = FILES)]
     pub show: usize,
-    /// Save a checkpoint every N steps; 0: only when interrupted
+    /// Save a checkpoint every N steps, at the lowest evaluation loss so far, and at the end; 0: only when
+    /// interrupted
     #[arg(long, default_value_t = 500, value_name = "N", help_heading = FILES)]
     pub save_steps: usize,
     /// Keep the last N checkpoints, and the best one; 0: all
@@ -255,6 +256,11 @@ impl Settings {
             bail!(
                 "val_set_size (--validation-share): expected a share from 0 to below 1 or a number of \
                  records from 2 on, got {held_out}"
+            );
+        }
+        if self.packing == Packing::None && self.max_tokens_per_forward.is_some() {
+            bail!(
+                "max_tokens_per_forward is for packed and bucketed forwards; leave it out with packing none"
             );
         }
         self.training().validate()?;

@@ -182,6 +182,13 @@ pub enum TensorProblem {
         /// Its element type in the checkpoint.
         got: String,
     },
+    /// A tensor whose values must be finite and are not.
+    NotFinite {
+        /// Its name.
+        name: String,
+        /// How many values.
+        count: usize,
+    },
 }
 
 impl TensorProblem {
@@ -218,6 +225,12 @@ impl fmt::Display for TensorProblem {
             } => write!(f, "`{name}`: expected {expected:?}, got {got:?}"),
             Self::WrongDtype { name, got } => {
                 write!(f, "`{name}`: expected F32, F16 or BF16, got {got}")
+            }
+            Self::NotFinite { name, count } => {
+                write!(
+                    f,
+                    "`{name}`: expected numbers, got {count} values that are NaN or infinite"
+                )
             }
         }
     }

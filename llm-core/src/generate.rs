@@ -223,6 +223,8 @@ impl<'a> Tokens<'a> {
     /// Feeds what is waiting to the model; logits `[rows * vocab]` of the last token of each row.
     fn last_logits(&mut self) -> Result<Vec<f32>> {
         let [_, seq] = self.next.dims();
+        let name = if seq > 1 { "prefill" } else { "decode" };
+        let _span = tracing::debug_span!("forward", name, tokens = seq).entered();
         let step = match self.model.config().rope.scaling {
             // Its frequencies go by the whole prompt's length.
             RopeScaling::Dynamic { .. } => seq,

@@ -223,6 +223,7 @@ impl Encoder {
         count: usize,
         encode: impl Fn(usize) -> Result<Encoded>,
     ) -> Result<EncodedSet> {
+        let _span = tracing::info_span!("encode", records = count).entered();
         let (mut samples, mut records, mut cuts) = (Vec::new(), Vec::new(), Vec::new());
         let (mut dropped, mut refused) = (BTreeMap::new(), Refused::default());
         for record in 0..count {

@@ -85,6 +85,7 @@ pub fn load_sharegpt(
 }
 
 pub(crate) fn load<T>(path: &Path, options: &LoadOptions, parse: Parse<T>) -> Result<Loaded<T>> {
+    let _span = tracing::info_span!("load", path = %path.display()).entered();
     let mut reader = Reader::open(path, parse)?;
     match reader.first_byte()? {
         Some(b'[') => reader.array()?,

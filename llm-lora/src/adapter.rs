@@ -289,6 +289,7 @@ impl Adapter {
             keys: &self.keys,
             file,
             problems: Vec::new(),
+            not_finite: None,
         };
         model.visit(&mut check);
         let mut problems = check.problems;
@@ -308,22 +309,22 @@ impl Adapter {
                 problems,
             });
         }
+        if let Some((tensor, count)) = check.not_finite {
+            let path = file.path().to_owned();
+            let error = llm_core::Error::NonFinite {
+                path,
+                tensor,
+                count,
+            };
+            return Err(error.into());
+        }
         let mut read = Read {
             path: Vec::new(),
             keys: &self.keys,
             file,
-            not_finite: None,
         };
         take(model, |model| model.map(&mut read).no_grad());
-        match read.not_finite {
-            None => Ok(()),
-            Some((tensor, count)) => Err(llm_core::Error::NonFinite {
-                path: file.path().to_owned(),
-                tensor,
-                count,
-            }
-            .into()),
-        }
+        Ok(())
     }
 }
 

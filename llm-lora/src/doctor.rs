@@ -2,7 +2,8 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use llm_lora::doctor::{diagnose, read_metrics};
+//! use llm_lora::doctor::diagnose;
+//! use llm_lora::read_metrics;
 //!
 //! for finding in diagnose(&read_metrics("runs/my-run/metrics.jsonl")?) {
 //!     println!("{finding}");
@@ -14,16 +15,14 @@
 mod broken;
 mod finding;
 mod progress;
-mod read;
 mod rises;
 mod run;
 mod staircase;
 mod start;
-pub mod thresholds;
+mod thresholds;
 mod validation;
 
 pub use finding::{Finding, FindingKind, Severity};
-pub use read::read_metrics;
 pub use start::{Method, Start, before_start};
 
 use crate::train::Event;

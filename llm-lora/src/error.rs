@@ -19,7 +19,7 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// `adapter_config.json` is malformed, or a field in it has the wrong type.
+    /// A JSON file is malformed, or a field in it has the wrong type.
     #[error("{}: {source}", path.display())]
     Json {
         /// The file.
@@ -78,6 +78,14 @@ pub enum Error {
         /// Its path in the model.
         tensor: String,
     },
+    /// A file of an adapter that does not hold what was saved.
+    #[error("{}: `{tensor}` is not what was saved", path.display())]
+    NotSaved {
+        /// The file.
+        path: PathBuf,
+        /// The first tensor that differs, by its name in the file.
+        tensor: String,
+    },
     /// Two models that should be one give different logits.
     #[error(
         "{what} gives other logits: a relative difference of {difference:.1e}, where {within:.0e} is accepted"
@@ -111,7 +119,7 @@ pub enum Error {
     /// The loss or the gradient is NaN or infinite.
     #[error("step {step}: the {what} is {value}{}", named(samples))]
     NonFinite {
-        /// The optimizer step, from 1.
+        /// The optimizer step, from 1; of an evaluation the steps that were done before.
         step: usize,
         /// `loss`, `gradient norm` or `evaluation loss`.
         what: &'static str,

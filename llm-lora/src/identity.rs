@@ -1,14 +1,14 @@
 //! What an adapter or checkpoint was made from and with, in hashes.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use llm_core::Checkpoint;
 use llm_data::{Template, Tokenizer};
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{FileHash, write_json};
-use crate::{Error, Result};
+use crate::Result;
+use crate::manifest::{FileHash, read_json, write_json};
 
 /// Hashes (BLAKE3, hexadecimal) of all that makes a run what it is. Equal runs have equal identities;
 /// an adapter on another base, or a checkpoint of another run, is told by them.
@@ -20,11 +20,11 @@ pub struct Identity {
     pub base_weights: String,
     /// Of the base's `config.json`, as far as it concerns the model's numbers.
     pub base_config: String,
-    /// Of `tokenizer.json`.
+    /// Of `tokenizer.json` and the files beside it that say which tokens begin and end a text.
     pub tokenizer: String,
     /// Of the prompt template's texts.
     pub template: String,
-    /// Of the data files.
+    /// Of the data files, those that are held out among them.
     pub data: String,
     /// Of the settings that change the result.
     pub configuration: String,
@@ -97,7 +97,7 @@ impl Identity {
         Ok(Self {
             base_weights: hash_files(base.weight_files())?,
             base_config: hash(&config),
-            tokenizer: hash_files([tokenizer.path()])?,
+            tokenizer: hash_files(tokenizer_files(tokenizer).iter().map(PathBuf::as_path))?,
             template: template
                 .map(|template| hash(&template.definition()))
                 .unwrap_or_default(),
@@ -111,16 +111,7 @@ impl Identity {
     /// # Errors
     /// When the file cannot be read or is malformed.
     pub fn read(dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join(Self::FILE);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::Io { path, source }),
-        };
-        let identity = serde_json::from_str(&text);
-        Ok(Some(
-            identity.map_err(|source| Error::Json { path, source })?,
-        ))
+        read_json(&dir.join(Self::FILE))
     }
 
     /// Writes `identity.json`.
@@ -151,6 +142,14 @@ impl Identity {
         });
         differ.map(|(part, ..)| *part).collect()
     }
+}
+
+fn tokenizer_files(tokenizer: &Tokenizer) -> Vec<PathBuf> {
+    let json = tokenizer.path();
+    let beside = ["tokenizer_config.json", "special_tokens_map.json"];
+    let beside = beside.iter().map(|name| json.with_file_name(name));
+    let files = std::iter::once(json.to_owned()).chain(beside);
+    files.filter(|path| path.exists()).collect()
 }
 
 /// The hash of one file, or of the hashes of several.

@@ -3,6 +3,12 @@
 //! - [`LoraConfig`] is PEFT's `adapter_config.json`; [`Adapter`] attaches, saves, loads, merges and
 //!   detaches. Adapters act on activations: no dense `W + s·B·A` is formed in training.
 //! - [`train`] is the loop, for adapters and for whole models alike: it trains what requires gradients.
+//!   [`Trainer`] is the same with [`Checkpoints`], from which a run goes on to the same bytes.
+//! - [`doctor`] says what looks wrong with a run, [`Estimate`] what it will take, [`Identity`] and
+//!   [`Manifest`] what it was made from and whether it is complete; [`Probe`] and
+//!   [`Adapter::prove_trained`] prove results.
+//!
+//! `docs/training.md` of the workspace tells how these work together.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -48,12 +54,17 @@ pub use estimate::{Estimate, Memory};
 pub use identity::{Identity, Part};
 pub use manifest::{FileHash, Manifest};
 pub use probe::Probe;
+pub use train::{
+    Best, Checkpoints, Evaluation, Event, OnNonfinite, Outcome, Packing, Saved, Schedule, Skipped,
+    Step, TrainConfig, Trainer, Warmup, evaluate, list_checkpoints, newest_checkpoint,
+    read_metrics, train, verify_checkpoint, write_metrics,
+};
+
 /// The README's snippet compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
-
-pub use train::{
-    Best, Checkpoints, Evaluation, Event, OnNonfinite, Outcome, Packing, Saved, Schedule, Skipped,
-    Step, TrainConfig, Trainer, Warmup, evaluate, list_checkpoints, newest_checkpoint, train,
-};
+/// So does that of the page on training runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/training.md")]
+struct Training;

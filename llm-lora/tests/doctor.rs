@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use llm_lora::Event;
 use llm_lora::doctor::FindingKind::{self, *};
-use llm_lora::doctor::{Finding, Severity, diagnose, read_metrics};
+use llm_lora::doctor::{Finding, Severity, diagnose};
+use llm_lora::read_metrics;
 
 /// A recorded curve and what the doctor must see in all of it.
 type Curve = (&'static str, &'static [FindingKind]);

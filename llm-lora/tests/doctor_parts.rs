@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use llm_lora::Error;
-use llm_lora::doctor::{FindingKind, Method, Start, before_start, diagnose, read_metrics};
+use llm_lora::doctor::{FindingKind, Method, Start, before_start, diagnose};
+use llm_lora::{Error, read_metrics};
 use llm_lora::{Evaluation, Event, Skipped, Step};
 
 fn start(method: Method, base_parameters: u64, learning_rate: f64) -> Start {

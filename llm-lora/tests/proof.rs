@@ -80,7 +80,7 @@ fn what_is_on_disk_must_be_what_was_trained() {
     let error = adapter
         .prove_saved(&mut model, dir.path(), ids)
         .unwrap_err();
-    assert!(matches!(error, Error::NotTheSame { .. }), "{error}");
+    assert!(matches!(error, Error::NotSaved { .. }), "{error}");
 }
 
 #[test]

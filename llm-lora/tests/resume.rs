@@ -1,27 +1,26 @@
-//! Runs that are killed, stopped or hit by faults, against one that never was: rows 16, 17, 19 and 20
-//! of the project's list of faults.
+//! Runs that are killed, stopped or hit by faults, against one that never was: rows 16, 17 and 19 of
+//! the project's list of faults.
 
 use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use burn::module::Module;
-use llm_core::{Checkpoint, LlamaForCausalLM, LoadOptions, save_model};
+use llm_core::{LlamaForCausalLM, save_model};
 use llm_data::Sample;
-use llm_lora::doctor::{FindingKind, diagnose};
 use llm_lora::{
-    Adapter, Checkpoints, Error, Event, LoraConfig, Manifest, Modules, OnNonfinite, Outcome, Saved,
-    TrainConfig, Trainer, newest_checkpoint,
+    Adapter, Checkpoints, Error, Event, LoraConfig, Manifest, Modules, Outcome, Saved, TrainConfig,
+    Trainer, newest_checkpoint,
 };
 
-use crate::support::{Golden, cpu, load, own};
+use crate::support::{Golden, load, own};
 use crate::training::samples;
 
 /// Ten steps, four to an epoch, three samples to a step, with dropout; saved every third step.
-fn config() -> TrainConfig {
+pub(crate) fn config() -> TrainConfig {
     TrainConfig {
         learning_rate: 1e-2,
         micro_batch_size: 1,
@@ -33,7 +32,7 @@ fn config() -> TrainConfig {
     }
 }
 
-fn data() -> Vec<Sample> {
+pub(crate) fn data() -> Vec<Sample> {
     let mut samples = samples(&Golden::open(own("batches.safetensors")));
     samples.truncate(11);
     assert_eq!(samples.len(), 11);
@@ -236,9 +235,8 @@ fn a_run_killed_at_any_step_goes_on_as_if_nothing_had_happened() {
 
 #[test]
 fn a_run_killed_at_any_write_of_a_checkpoint_goes_on_as_if_nothing_had_happened() {
-    // Ten changes for the first checkpoint, twelve for those that replace one.
     let kills = survives(Method::Lora, (1..).map(End::Write));
-    assert_eq!(kills, 9 + 11 + 11);
+    assert!(kills > 40, "{kills}");
     let some = [2, 4, 7, 12, 15, 19].map(End::Write);
     assert_eq!(survives(Method::Full, some.into_iter()), some.len());
 }
@@ -248,7 +246,7 @@ fn a_stopped_run_saves_itself_and_goes_on_as_if_nothing_had_happened() {
     for method in [Method::Lora, Method::Full] {
         let whole = tempfile::tempdir().unwrap();
         let (history, _) = run(whole.path(), method, End::Never);
-        for step in [1, 4, 6, 10] {
+        for step in [1, 3, 4, 6, 9, 10] {
             let dir = tempfile::tempdir().unwrap();
             let (_, outcome) = run(dir.path(), method, End::Stop(step));
             assert_eq!(outcome, Outcome::Stopped);
@@ -323,6 +321,7 @@ fn the_newest_checkpoints_and_the_best_are_kept() {
 /// Row 17: the disk is full, at each moment of a checkpoint.
 #[test]
 fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
+    // Nine changes for a checkpoint, then two that remove the one before.
     for fault in 1..=11 {
         let dir = tempfile::tempdir().unwrap();
         let (saved, outcome) = checkpointed(dir.path(), &[], |checkpoints| {
@@ -336,10 +335,15 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
                 }
             })
         });
+        let newest = newest_checkpoint(dir.path()).unwrap().unwrap();
+        if fault > 9 {
+            // That an old one stays is no reason to end a run.
+            assert_eq!((outcome.unwrap(), saved.len()), (Outcome::Finished, 4));
+            continue;
+        }
         let error = outcome.unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "{error}");
         assert_eq!(saved.len(), 1);
-        let newest = newest_checkpoint(dir.path()).unwrap().unwrap();
         let step = if fault < 9 { 3 } else { 6 };
         assert!(
             newest.ends_with(format!("checkpoint-{step}")),
@@ -352,10 +356,10 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
 #[test]
 fn a_damaged_checkpoint_is_passed_over() {
     let dir = tempfile::tempdir().unwrap();
-    checkpointed(dir.path(), &[], |checkpoints| checkpoints.every(4))
+    checkpointed(dir.path(), &[], |checkpoints| checkpoints.every(5))
         .1
         .unwrap();
-    let [older, newer] = ["checkpoint-4", "checkpoint-8"].map(|name| dir.path().join(name));
+    let [older, newer] = ["checkpoint-5", "checkpoint-10"].map(|name| dir.path().join(name));
     let newest = || newest_checkpoint(dir.path()).unwrap();
     assert_eq!(newest(), Some(newer.clone()));
     let file = newer.join("optimizer.safetensors");
@@ -411,97 +415,63 @@ fn a_checkpoint_of_another_run_is_refused() {
     assert!(error.contains("11") && error.contains("9"), "{error}");
 }
 
-/// Row 20. A weight of one token's embedding that is not a number makes every sample with it fail.
-fn poisoned(
-    on_nonfinite: OnNonfinite,
-) -> (
-    Vec<Event>,
-    Result<Outcome, Error>,
-    PathBuf,
-    tempfile::TempDir,
-) {
+/// A checkpoint that is in the way of a new one: damaged, or of a course of the run that was left.
+#[test]
+fn a_checkpoint_is_replaced_by_one_of_the_same_step() {
+    let whole = tempfile::tempdir().unwrap();
+    run(whole.path(), Method::Lora, End::Never);
     let dir = tempfile::tempdir().unwrap();
-    let base = dir.path().join("base");
-    save_model(&load(&own("base")), &base, None, &Default::default()).unwrap();
-    let file = base.join("model.safetensors");
-    let mut bytes = fs::read(&file).unwrap();
-    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let text: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
-    let start = text["model.embed_tokens.weight"]["data_offsets"][0]
-        .as_u64()
-        .unwrap() as usize;
-    let at = 8 + header + start + 4 * 32 * 95;
-    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-    fs::write(&file, bytes).unwrap();
-    let loaded = Checkpoint::open(&base)
-        .unwrap()
-        .load(&cpu(), &LoadOptions::default());
-    let mut model = loaded.unwrap().model;
-    let adapter = Adapter::attach(&mut model, LoraConfig::default(), 3).unwrap();
-    let mut samples = data();
-    for sample in &mut samples {
-        sample
-            .input_ids
-            .iter_mut()
-            .for_each(|id| *id = (*id).min(94));
+    run(dir.path(), Method::Lora, End::Stop(6));
+    // Stopped at step 6 and gone on to the end, then back to step 6.
+    run(dir.path(), Method::Lora, End::Never);
+    let last = dir.path().join("checkpoint-10");
+    let file = last.join("adapter_model.safetensors");
+    let intact = fs::read(&file).unwrap();
+    fs::write(&file, &intact[1..]).unwrap();
+    run(dir.path(), Method::Lora, End::Never);
+    assert!(fs::read(&file).unwrap() == intact);
+    assert_eq!(newest_checkpoint(dir.path()).unwrap(), Some(last));
+    assert!(result(dir.path(), Method::Lora) == result(whole.path(), Method::Lora));
+    assert!(names(dir.path()).iter().all(|name| !name.ends_with(".tmp")));
+}
+
+/// What someone could write into a checkpoint, its manifest made to fit.
+#[test]
+fn a_checkpoint_with_an_impossible_state_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    checkpointed(dir.path(), &[], |checkpoints| checkpoints.every(9))
+        .1
+        .unwrap();
+    let checkpoint = dir.path().join("checkpoint-9");
+    let state = fs::read_to_string(checkpoint.join("trainer_state.json")).unwrap();
+    for (from, to) in [
+        ("\"optimizer_steps\": 9", "\"optimizer_steps\": -5"),
+        ("\"optimizer_steps\": 9", "\"optimizer_steps\": 4294967295"),
+        ("\"step\": 9", "\"step\": 18446744073709551615"),
+        ("\"step\": 9", "\"step\": 1"),
+        (
+            "\"dropout_position\": \"0\"",
+            "\"dropout_position\": \"-1\"",
+        ),
+        ("\"samples\": 11", "\"samples\": 12"),
+    ] {
+        assert!(state.contains(from), "{state}");
+        fs::write(
+            checkpoint.join("trainer_state.json"),
+            state.replacen(from, to, 1),
+        )
+        .unwrap();
+        let mut model = load(&own("base"));
+        Adapter::attach(&mut model, LoraConfig::default(), 3).unwrap();
+        let (config, samples) = (config(), data());
+        let mut trainer = Trainer::new(model, &samples, &[], &config).unwrap();
+        let error = trainer.resume(&checkpoint).unwrap_err();
+        let named = matches!(error, Error::OtherRun { .. } | Error::Json { .. });
+        assert!(
+            named && error.to_string().contains("trainer_state.json"),
+            "{to}: {error}"
+        );
+        // Nothing has been taken over.
+        assert_eq!((trainer.steps(), trainer.history().len()), (0, 0));
     }
-    samples[7].input_ids[0] = 95;
-    let config = TrainConfig {
-        on_nonfinite,
-        shuffle: false,
-        ..config()
-    };
-    let write = |model: &LlamaForCausalLM, dir: &Path| adapter.save(model, dir);
-    let runs = dir.path().join("run");
-    let checkpoints = Checkpoints::new(&runs, write).every(1);
-    let trainer = Trainer::new(model, &samples, &[], &config).unwrap();
-    let mut trainer = trainer.with_checkpoints(checkpoints);
-    let outcome = trainer.run(|_| ControlFlow::Continue(()));
-    (trainer.history().to_vec(), outcome, runs, dir)
-}
-
-#[test]
-fn a_loss_that_is_not_finite_stops_the_run_and_names_the_samples() {
-    let (history, outcome, runs, _dir) = poisoned(OnNonfinite::Stop);
-    let error = outcome.unwrap_err();
-    let Error::NonFinite {
-        step: 3,
-        what: "loss",
-        samples,
-        ..
-    } = &error
-    else {
-        panic!("{error}");
-    };
-    assert!(samples.contains(&7), "{samples:?}");
-    assert!(
-        error
-            .to_string()
-            .contains("step 3: the loss is NaN (training samples"),
-        "{error}"
-    );
-    assert_eq!(history.len(), 2);
-    let newest = newest_checkpoint(&runs).unwrap().unwrap();
-    assert!(newest.ends_with("checkpoint-2"));
-}
-
-#[test]
-fn a_step_that_is_not_finite_can_be_left_out() {
-    let (history, outcome, runs, _dir) = poisoned(OnNonfinite::Skip);
-    assert_eq!(outcome.unwrap(), Outcome::Finished);
-    let skipped: Vec<usize> = history
-        .iter()
-        .filter_map(|event| match event {
-            Event::Skipped(skipped) => Some(skipped.step),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(skipped, [3, 7]);
-    assert_eq!(history.len(), 10);
-    let kinds: Vec<_> = diagnose(&history).iter().map(|found| found.kind).collect();
-    assert_eq!(kinds, [FindingKind::SkippedSteps]);
-    // What follows is as sound as if the sample were not there.
-    let mut model = load(&own("base"));
-    let newest = newest_checkpoint(&runs).unwrap().unwrap();
-    Adapter::load(&mut model, newest).unwrap();
 }

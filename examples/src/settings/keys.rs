@@ -79,7 +79,7 @@ pub(super) const OF_ADAPTERS: [&str; 7] = [
 ];
 
 /// Keys with which a run remains the same run: where its files are, what is shown and saved on the way.
-pub(super) const NOT_IDENTITY: [&str; 9] = [
+pub(super) const NOT_IDENTITY: [&str; 11] = [
     "base_model",
     "test_datasets",
     "check_against",
@@ -88,6 +88,9 @@ pub(super) const NOT_IDENTITY: [&str; 9] = [
     "eval_steps",
     "save_steps",
     "save_total_limit",
+    // What fits into memory; the numbers are the same but for rounding.
+    "gradient_checkpointing",
+    "max_tokens_per_forward",
     "device",
 ];
 

@@ -44,6 +44,7 @@ impl Checkpoint {
     /// When tensors are missing, unexpected, misshapen or of an unusable type (all are listed), or
     /// with `strict` when a value is not finite.
     pub fn load(&self, device: &Device, options: &LoadOptions) -> Result<Loaded> {
+        let _span = tracing::info_span!("load", path = %self.dir.display()).entered();
         let dtype = options.dtype.unwrap_or_else(|| default_dtype(device));
         on_disk(dtype)?;
         if !device.supports_dtype(dtype) || (is_cpu(device) && dtype == DType::F16) {

@@ -15,6 +15,7 @@ pub use load::{LoadOptions, Loaded};
 pub use safetensors::{SafetensorsFile, TensorEntry};
 pub use save::{LazyTensor, SaveOptions, save_model, write_atomically, write_tensors};
 
+use crate::quant::{QuantFormat, Quantization};
 use crate::{Error, GenerationConfig, LlamaConfig, Result};
 
 const WEIGHTS: &str = "model.safetensors";
@@ -101,6 +102,28 @@ impl Checkpoint {
     /// The model's configuration.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
+    }
+
+    /// How the linear layers are quantised on disk, if they are, by `quantization_config`.
+    ///
+    /// # Errors
+    /// When `config.json` cannot be read any more.
+    pub fn quantization(&self) -> Result<Option<Quantization>> {
+        let config = self.config_json()?;
+        let Some(how) = config
+            .get("quantization_config")
+            .filter(|how| !how.is_null())
+        else {
+            return Ok(None);
+        };
+        let is = |key: &str| how[key].as_bool().unwrap_or(false);
+        let format = match (is("load_in_8bit"), how["bnb_4bit_quant_type"].as_str()) {
+            (true, _) => QuantFormat::Int8,
+            (false, Some("fp4")) => QuantFormat::Fp4,
+            (false, _) => QuantFormat::Nf4,
+        };
+        let double = format != QuantFormat::Int8 && is("bnb_4bit_use_double_quant");
+        Ok(Some(Quantization { format, double }))
     }
 
     /// The files that hold the weights, in the order of their names.

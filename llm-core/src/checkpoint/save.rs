@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -133,6 +133,7 @@ pub fn save_model(
     options: &SaveOptions,
 ) -> Result<()> {
     let dir = dir.as_ref();
+    let _span = tracing::info_span!("save", path = %dir.display()).entered();
     let mut collector = Collector {
         path: Vec::new(),
         dtype: options.dtype,
@@ -335,13 +336,9 @@ pub fn write_atomically(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     let path = path.as_ref();
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    name.push(format!(".{}-{count}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
+    let (temporary, file) = create_beside(path).map_err(Error::io(path))?;
     let run = || {
-        let mut file = io::BufWriter::with_capacity(1 << 20, File::create_new(&temporary)?);
+        let mut file = io::BufWriter::with_capacity(1 << 20, file);
         write(&mut file)?;
         file.into_inner()
             .map_err(io::IntoInnerError::into_error)?
@@ -353,4 +350,20 @@ pub fn write_atomically(
         let _ = fs::remove_file(&temporary);
         Error::io(path)(error)
     })
+}
+
+/// Creates a file beside `path` under a name that is not taken. In a container every process can have the
+/// same number, so that a name may be left over from one that was killed.
+fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    loop {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        name.push(format!(".{}-{count}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
+        match File::create_new(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return Ok((temporary, created?)),
+        }
+    }
 }

@@ -151,6 +151,8 @@ pub(super) struct Check<'a> {
     pub(super) keys: &'a BTreeMap<String, String>,
     pub(super) file: &'a SafetensorsFile,
     pub(super) problems: Vec<TensorProblem>,
+    /// The first tensor with values that are not finite, and how many.
+    pub(super) not_finite: Option<(String, usize)>,
 }
 
 impl ModuleVisitor for Check<'_> {
@@ -158,9 +160,16 @@ impl ModuleVisitor for Check<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(key) = self.keys.get(&self.path.join(".")) {
-            let expected = param.lazy_shape().to_vec();
-            self.problems
-                .extend(TensorProblem::find(key, &expected, self.file.get(key)));
+            let (expected, entry) = (param.lazy_shape().to_vec(), self.file.get(key));
+            let problem = TensorProblem::find(key, &expected, entry);
+            let count = match (&problem, entry) {
+                (None, Some(entry)) => entry.to_data(DType::F32).1,
+                _ => 0,
+            };
+            self.problems.extend(problem);
+            if count > 0 && self.not_finite.is_none() {
+                self.not_finite = Some((self.path.join("."), count));
+            }
         }
     }
 }
@@ -170,8 +179,6 @@ pub(super) struct Read<'a> {
     pub(super) path: Vec<String>,
     pub(super) keys: &'a BTreeMap<String, String>,
     pub(super) file: &'a SafetensorsFile,
-    /// The first tensor with values that are not finite, and how many.
-    pub(super) not_finite: Option<(String, usize)>,
 }
 
 impl ModuleMapper for Read<'_> {
@@ -188,10 +195,7 @@ impl ModuleMapper for Read<'_> {
             true => DType::F32,
             false => param.val().dtype(),
         };
-        let (data, not_finite) = entry.to_data(dtype);
-        if not_finite > 0 && self.not_finite.is_none() {
-            self.not_finite = Some((name, not_finite));
-        }
+        let (data, _) = entry.to_data(dtype);
         let device = param.lazy_device();
         param.transform_for_load(Tensor::from_data(data, (&device, dtype)), ParamId::new())
     }

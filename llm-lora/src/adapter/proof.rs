@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 use llm_core::LlamaForCausalLM;
+use llm_core::checkpoint::SafetensorsFile;
 
 use super::{Adapter, FILE};
 use crate::probe::Probe;
@@ -45,11 +46,12 @@ impl Adapter {
         }
     }
 
-    /// Proves that what was saved in `dir` is this adapter: reads it back into the model, whose logits for
-    /// `ids` must stay the same.
+    /// Proves that what was saved in `dir` is this adapter: every value is the same, and when it has been
+    /// read back into the model, so are the logits for `ids`.
     ///
     /// # Errors
-    /// When the files cannot be read, do not fit the model, or give other logits.
+    /// When the files cannot be read, do not fit the model, or hold other values; the model is then as it
+    /// was. When they give other logits.
     pub fn prove_saved(
         &self,
         model: &mut LlamaForCausalLM,
@@ -57,10 +59,55 @@ impl Adapter {
         ids: &[u32],
     ) -> Result<()> {
         let dir = dir.as_ref();
+        let path = dir.join(FILE);
+        let mut compare = Compare {
+            path: Vec::new(),
+            adapter: self,
+            file: &SafetensorsFile::open(&path)?,
+            differs: None,
+        };
+        model.visit(&mut compare);
+        if let Some(tensor) = compare.differs {
+            return Err(Error::NotSaved { path, tensor });
+        }
         let probe = Probe::new(model, ids)?;
         self.restore(model, dir)?;
-        let what = format!("{}, read again,", dir.join(FILE).display());
+        let what = format!("{}, read again,", path.display());
         probe.prove(model, REPRODUCED, &what).map(drop)
+    }
+}
+
+/// Compares every tensor of an adapter with a file.
+struct Compare<'a> {
+    path: Vec<String>,
+    adapter: &'a Adapter,
+    file: &'a SafetensorsFile,
+    /// The first that is not the same.
+    differs: Option<String>,
+}
+
+impl ModuleVisitor for Compare<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(key) = self.adapter.keys.get(&self.path.join(".")) else {
+            return;
+        };
+        let ours = param.val().cast(DType::F32).try_into_vec_as::<f32>();
+        let theirs = self.file.get(key).map(|entry| entry.to_data(DType::F32).0);
+        let same = match (&ours, theirs.as_ref().map(|data| data.as_slice::<f32>())) {
+            (Ok(ours), Some(Ok(theirs))) => ours == theirs,
+            _ => false,
+        };
+        if !same && self.differs.is_none() {
+            self.differs = Some(key.clone());
+        }
     }
 }
 

@@ -90,7 +90,7 @@ impl Lost {
             count: lost.len(),
             of: events
                 .iter()
-                .filter(|event| !matches!(event, Event::Evaluation(_)))
+                .filter(|event| matches!(event, Event::Step(_) | Event::Skipped(_)))
                 .count(),
             first: *lost.first()?,
             last: *lost.last()?,

@@ -8,11 +8,11 @@ pub(super) type Range = (usize, usize);
 
 /// How much a mean must be taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub(super) struct Window {
     /// Steps.
-    pub steps: usize,
+    pub(super) steps: usize,
     /// Tokens that carry loss.
-    pub tokens: usize,
+    pub(super) tokens: usize,
 }
 
 /// What a run reported, as the findings need it.

@@ -5,20 +5,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use llm_core::LlamaForCausalLM;
-use llm_core::checkpoint::{LazyTensor, SafetensorsFile, write_atomically, write_tensors};
+use llm_core::checkpoint::{LazyTensor, SafetensorsFile, write_tensors};
 use serde::{Deserialize, Serialize};
 
-use super::metrics::Event;
-use crate::doctor::read_metrics;
-use crate::manifest::{Manifest, write_json};
+use super::metrics::{Event, METRICS, read_metrics, write_metrics};
+use crate::manifest::{Manifest, read_json, write_json};
 use crate::{Error, Result};
 
 const PREFIX: &str = "checkpoint-";
-/// The end of a name under which something is made or taken away.
+/// The ends of names under which a checkpoint is made, and taken away.
 const UNFINISHED: &str = ".tmp";
-const STATE: &str = "trainer_state.json";
+const DOOMED: &str = ".old.tmp";
+pub(super) const STATE: &str = "trainer_state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
-const METRICS: &str = "metrics.jsonl";
 
 type WriteModel<'a> = dyn Fn(&LlamaForCausalLM, &Path) -> Result<()> + 'a;
 type OnWrite<'a> = dyn Fn(&str) -> io::Result<()> + 'a;
@@ -64,11 +63,17 @@ impl<'a> Checkpoints<'a> {
         self
     }
 
+    #[doc(hidden)]
     /// Calls `hook` with a description before each change on the disk; an error is taken for the change's
     /// own. This is how one tests what a fault at that moment leaves behind.
     pub fn on_write(mut self, hook: impl Fn(&str) -> io::Result<()> + 'a) -> Self {
         self.on_write = Some(Box::new(hook));
         self
+    }
+
+    /// Whether the run saves itself without being stopped.
+    pub(super) fn is_regular(&self) -> bool {
+        self.every.is_some()
     }
 
     pub(super) fn is_due(&self, steps: usize) -> bool {
@@ -84,14 +89,17 @@ impl<'a> Checkpoints<'a> {
         history: &[Event],
     ) -> Result<PathBuf> {
         let checkpoint = self.dir.join(format!("{PREFIX}{}", state.step));
-        let staging = unfinished(&checkpoint);
+        let staging = with_suffix(&checkpoint, UNFINISHED);
         let written = self.write(&staging, model, state, optimizer, history);
         if let Err(error) = written.and_then(|()| self.put(&staging, &checkpoint)) {
             // The first error is the one to report.
             let _ = fs::remove_dir_all(&staging);
             return Err(error);
         }
-        self.prune(state)?;
+        if let Err(error) = self.prune(state) {
+            // The new checkpoint is complete; the next one tries again.
+            tracing::warn!("an old checkpoint stays: {error}");
+        }
         Ok(checkpoint)
     }
 
@@ -112,12 +120,17 @@ impl<'a> Checkpoints<'a> {
         self.before("write the optimizer", staging)?;
         write_tensors(staging.join(OPTIMIZER), optimizer)?;
         self.before("write the metrics", staging)?;
-        write_history(&staging.join(METRICS), history)?;
+        write_metrics(staging.join(METRICS), history)?;
         self.before("write the state", staging)?;
         write_json(&staging.join(STATE), state)?;
-        let names = file_names(staging)?;
+        let mut files = names(staging)?;
+        files.retain(|(_, kind)| kind.is_file());
         self.before("write the manifest", staging)?;
-        Manifest::write(staging, state.step, names.iter().map(String::as_str))?;
+        Manifest::write(
+            staging,
+            state.step,
+            files.iter().map(|(name, _)| name.as_str()),
+        )?;
         self.before("sync the directory", staging)?;
         sync(staging)
     }
@@ -137,7 +150,7 @@ impl<'a> Checkpoints<'a> {
     /// Removes the checkpoints that are not to be kept, those of an abandoned course of the run, and what
     /// killed runs have left unfinished.
     fn prune(&self, state: &State) -> Result<()> {
-        for name in file_names(&self.dir)? {
+        for (name, _) in names(&self.dir)? {
             if name.starts_with(PREFIX) && name.ends_with(UNFINISHED) {
                 remove(&self.dir.join(name))?;
             }
@@ -157,7 +170,7 @@ impl<'a> Checkpoints<'a> {
 
     /// Removes a checkpoint: what is left when that is interrupted is no checkpoint.
     fn remove(&self, checkpoint: &Path) -> Result<()> {
-        let doomed = unfinished(checkpoint);
+        let doomed = with_suffix(checkpoint, DOOMED);
         self.before("take the name from", checkpoint)?;
         remove(&doomed)?;
         fs::rename(checkpoint, &doomed).map_err(Error::io(checkpoint))?;
@@ -174,20 +187,41 @@ impl<'a> Checkpoints<'a> {
 }
 
 /// The newest complete checkpoint in a directory. Those that are damaged or were never completed are
-/// passed over.
+/// passed over, with a warning in the log.
 ///
 /// # Errors
-/// When the directory is there and cannot be read.
+/// When the directory, or a file of a checkpoint, is there and cannot be read.
 pub fn newest_checkpoint(dir: impl AsRef<Path>) -> Result<Option<PathBuf>> {
-    let newest_first = list_checkpoints(dir)?.into_iter().rev();
-    let mut complete = newest_first.filter(|(_, path)| match Manifest::verify(path) {
-        Ok(manifest) => manifest.is_some(),
-        Err(error) => {
-            tracing::warn!("passed over: {error}");
-            false
+    for (_, path) in list_checkpoints(dir)?.into_iter().rev() {
+        match verify_checkpoint(&path) {
+            Ok(()) => return Ok(Some(path)),
+            Err(error @ (Error::Damaged { .. } | Error::Json { .. })) => {
+                tracing::warn!("passed over: {error}");
+            }
+            Err(Error::Io { path, source }) if source.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!("passed over: {} is absent", path.display());
+            }
+            Err(error) => return Err(error),
         }
+    }
+    Ok(None)
+}
+
+/// Whether a directory is a complete checkpoint.
+///
+/// # Errors
+/// When it is not, or cannot be read.
+pub fn verify_checkpoint(dir: &Path) -> Result<()> {
+    let complete = Manifest::verify(dir)?.is_some_and(|manifest| {
+        let needed = [STATE, OPTIMIZER, METRICS];
+        needed.iter().all(|name| manifest.files.contains_key(*name))
     });
-    Ok(complete.next().map(|(_, path)| path))
+    match complete {
+        true => Ok(()),
+        false => Err(Error::Damaged {
+            path: dir.join(Manifest::FILE),
+        }),
+    }
 }
 
 /// Steps and directories of all checkpoints in a directory, damaged ones too, by step.
@@ -218,12 +252,10 @@ pub fn list_checkpoints(dir: impl AsRef<Path>) -> Result<Vec<(usize, PathBuf)>> 
 pub(super) struct State {
     /// Steps done, which says where in which epoch the run is.
     pub(super) step: usize,
-    /// The last step's number.
-    pub(super) total_steps: usize,
     /// Samples in the training set.
     pub(super) samples: usize,
     /// Updates done; steps that were left out are none.
-    pub(super) optimizer_steps: i32,
+    pub(super) optimizer_steps: u32,
     /// Where dropout's random stream is, in 32-bit words; a number too large for JSON's readers.
     pub(super) dropout_position: String,
     pub(super) best: Option<Best>,
@@ -242,19 +274,26 @@ impl State {
     /// Reads a checkpoint's state and history.
     pub(super) fn read(checkpoint: &Path, samples: usize) -> Result<(Self, Vec<Event>)> {
         let path = checkpoint.join(STATE);
-        let text = fs::read_to_string(&path).map_err(Error::io(&path))?;
-        let state: Self = serde_json::from_str(&text).map_err(|source| Error::Json {
+        let state: Option<Self> = read_json(&path)?;
+        let state = state.ok_or_else(|| Error::io(&path)(io::ErrorKind::NotFound.into()))?;
+        let refuse = |expected: String, got: String| Error::OtherRun {
             path: path.clone(),
-            source,
-        })?;
+            expected,
+            got,
+        };
         if state.samples != samples {
-            return Err(Error::OtherRun {
-                path,
-                expected: format!("a run over {samples} samples"),
-                got: format!("one over {}", state.samples),
-            });
+            let (expected, got) = (format!("a run over {samples} samples"), state.samples);
+            return Err(refuse(expected, format!("one over {got}")));
         }
-        Ok((state, read_metrics(checkpoint.join(METRICS))?))
+        let history = read_metrics(checkpoint.join(METRICS))?;
+        let rows = history.last().map_or(0, Event::step);
+        // Each step has its row, so that a number that is too large is no danger to what counts up to it.
+        if rows != state.step || state.optimizer_steps as usize > state.step {
+            let expected = format!("steps and updates that fit {METRICS}, which ends at {rows}");
+            let got = format!("{} and {}", state.step, state.optimizer_steps);
+            return Err(refuse(expected, got));
+        }
+        Ok((state, history))
     }
 
     /// Opens a checkpoint's optimizer state.
@@ -271,19 +310,9 @@ impl State {
     }
 }
 
-fn write_history(path: &Path, history: &[Event]) -> Result<()> {
-    Ok(write_atomically(path, |file| {
-        history.iter().try_for_each(|event| {
-            serde_json::to_writer(&mut *file, event)?;
-            file.write_all(b"\n")
-        })
-    })?)
-}
-
-/// The name under which a checkpoint is made or taken away.
-fn unfinished(checkpoint: &Path) -> PathBuf {
+fn with_suffix(checkpoint: &Path, suffix: &str) -> PathBuf {
     let mut name = checkpoint.as_os_str().to_owned();
-    name.push(UNFINISHED);
+    name.push(suffix);
     name.into()
 }
 
@@ -295,11 +324,12 @@ fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-fn file_names(dir: &Path) -> Result<Vec<String>> {
+fn names(dir: &Path) -> Result<Vec<(String, fs::FileType)>> {
     let entries = fs::read_dir(dir).map_err(Error::io(dir))?;
     let name = |entry: io::Result<fs::DirEntry>| {
         let entry = entry.map_err(Error::io(dir))?;
-        Ok(entry.file_name().to_string_lossy().into_owned())
+        let kind = entry.file_type().map_err(Error::io(dir))?;
+        Ok((entry.file_name().to_string_lossy().into_owned(), kind))
     };
     entries.map(name).collect()
 }

@@ -1,8 +1,16 @@
 //! What a run reports.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 
+use llm_core::checkpoint::write_atomically;
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{Error, Result};
+
+/// The file of a run's history.
+pub(super) const METRICS: &str = "metrics.jsonl";
 
 /// Something that happened in a run; but for [`Saved`](Event::Saved), a row of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +24,7 @@ pub enum Event {
     /// A step was left out.
     Skipped(Skipped),
     /// The run has been saved.
+    #[serde(skip_deserializing)]
     Saved(Saved),
 }
 
@@ -94,7 +103,7 @@ pub struct Skipped {
 }
 
 /// A checkpoint that is complete on disk.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Saved {
     /// Steps done.
     pub step: usize,
@@ -107,4 +116,66 @@ pub struct Saved {
 /// JSON has no NaN and no infinity; serde_json writes them as null.
 fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// Writes a history as `metrics.jsonl`, complete or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_metrics(path: impl AsRef<Path>, history: &[Event]) -> Result<()> {
+    Ok(write_atomically(path, |file| {
+        history.iter().try_for_each(|event| {
+            serde_json::to_writer(&mut *file, event)?;
+            file.write_all(b"\n")
+        })
+    })?)
+}
+
+/// The most bytes of a line; a row has some 200, and 20 more for each sample of a skipped step.
+const MAX_LINE: u64 = 1 << 20;
+
+/// The events of a `metrics.jsonl`, finished or still being written: a last line that is cut off is left
+/// out.
+///
+/// # Errors
+/// When the file cannot be read, or a line is not an event or longer than 1 MiB; names the line.
+pub fn read_metrics(path: impl AsRef<Path>) -> Result<Vec<Event>> {
+    let path = path.as_ref();
+    let io = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = BufReader::new(File::open(path).map_err(io)?);
+    let mut events = Vec::new();
+    for number in 1.. {
+        let mut line = Vec::new();
+        let read = file.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
+        let length = read.map_err(io)?;
+        let whole = line.ends_with(b"\n");
+        let wrong = |reason: String| Error::Metrics {
+            path: path.to_owned(),
+            line: number,
+            reason,
+        };
+        if length == 0 {
+            break;
+        }
+        if !whole && length as u64 == MAX_LINE {
+            return Err(wrong(format!("longer than {MAX_LINE} bytes")));
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match serde_json::from_slice(line.trim_ascii_end()) {
+            Ok(event) => events.push(event),
+            Err(_) if !whole => break,
+            Err(error) if error.is_data() => {
+                return Err(wrong(
+                    "neither a step nor an evaluation nor a skipped step".to_owned(),
+                ));
+            }
+            Err(error) => return Err(wrong(format!("no JSON at column {}", error.column()))),
+        }
+    }
+    Ok(events)
 }

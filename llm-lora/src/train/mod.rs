@@ -18,10 +18,10 @@ use llm_core::LlamaForCausalLM;
 use llm_data::Sample;
 
 use batch::Batch;
-pub use checkpoint::{Best, Checkpoints, list_checkpoints, newest_checkpoint};
+pub use checkpoint::{Best, Checkpoints, list_checkpoints, newest_checkpoint, verify_checkpoint};
 pub use config::{OnNonfinite, TrainConfig};
 pub use layout::Packing;
-pub use metrics::{Evaluation, Event, Saved, Skipped, Step};
+pub use metrics::{Evaluation, Event, Saved, Skipped, Step, read_metrics, write_metrics};
 pub use schedule::{Schedule, Warmup};
 pub use trainer::{Outcome, Trainer};
 

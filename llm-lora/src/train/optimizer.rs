@@ -21,7 +21,7 @@ pub(super) struct AdamW {
     betas: [f64; 2],
     epsilon: f64,
     weight_decay: f64,
-    steps: i32,
+    steps: u32,
     groups: Vec<Group>,
 }
 
@@ -96,7 +96,8 @@ impl AdamW {
     ) {
         self.steps += 1;
         let [beta1, beta2] = self.betas;
-        let [correction1, correction2] = self.betas.map(|beta| 1.0 - beta.powi(self.steps));
+        let steps = f64::from(self.steps);
+        let [correction1, correction2] = self.betas.map(|beta| 1.0 - beta.powf(steps));
         let mut values = HashMap::new();
         for (group, gradient) in self.groups.iter_mut().zip(gradients) {
             let gradient = gradient * clip;
@@ -128,7 +129,7 @@ const VALUES: &str = "master";
 /// Saving and restoring.
 impl AdamW {
     /// Updates done.
-    pub(super) fn steps(&self) -> i32 {
+    pub(super) fn steps(&self) -> u32 {
         self.steps
     }
 
@@ -154,35 +155,14 @@ impl AdamW {
         Ok(tensors)
     }
 
-    /// Takes over what [`tensors`](Self::tensors) of a run over the same parameters gave.
-    pub(super) fn restore(&mut self, file: &SafetensorsFile, steps: i32) -> Result<()> {
+    /// Takes over what [`tensors`](Self::tensors) of a run over the same parameters gave, all of it or
+    /// nothing.
+    pub(super) fn restore(&mut self, file: &SafetensorsFile, steps: u32) -> Result<()> {
         let mut problems = Vec::new();
-        for group in &mut self.groups {
-            let device = group.values.device();
-            let mut read = |kind: &str, current: &Tensor<1>| {
-                let part = |member: &Member| {
-                    let name = format!("{kind}.{}", member.name);
-                    let entry = file.get(&name);
-                    // Parameters in full precision stand in the model alone.
-                    if kind == VALUES && !member.coarse && entry.is_none() {
-                        return member.of(current);
-                    }
-                    match (TensorProblem::find(&name, &[member.len], entry), entry) {
-                        (None, Some(entry)) => {
-                            let (data, _) = entry.to_data(DType::F32);
-                            Tensor::from_data(data, (&device, DType::F32))
-                        }
-                        (problem, _) => {
-                            problems.extend(problem);
-                            member.of(current)
-                        }
-                    }
-                };
-                cat(group.members.iter().map(part).collect())
-            };
-            let values = read(VALUES, &group.values);
-            let [first, second] = MOMENTS.map(|kind| read(kind, &group.first));
-            (group.values, group.first, group.second) = (values, first, second);
+        let mut restored = Vec::new();
+        for group in &self.groups {
+            let mut read = |kind| group.read(file, kind, &mut problems);
+            restored.push([read(VALUES), read(MOMENTS[0]), read(MOMENTS[1])]);
         }
         if !problems.is_empty() {
             return Err(Error::OptimizerTensors {
@@ -190,8 +170,50 @@ impl AdamW {
                 problems,
             });
         }
+        for (group, tensors) in self.groups.iter_mut().zip(restored) {
+            [group.values, group.first, group.second] = tensors;
+        }
         self.steps = steps;
         Ok(())
+    }
+}
+
+impl Group {
+    /// One of its flat tensors, from a file.
+    fn read(
+        &self,
+        file: &SafetensorsFile,
+        kind: &str,
+        problems: &mut Vec<TensorProblem>,
+    ) -> Tensor<1> {
+        let device = self.values.device();
+        let part = |member: &Member| {
+            // Parameters in full precision stand in the model alone.
+            if kind == VALUES && !member.coarse {
+                return member.of(&self.values);
+            }
+            let name = format!("{kind}.{}", member.name);
+            let entry = file.get(&name);
+            let zeros = || Tensor::zeros([member.len], (&device, DType::F32));
+            match (TensorProblem::find(&name, &[member.len], entry), entry) {
+                (None, Some(entry)) => {
+                    let (data, not_finite) = entry.to_data(DType::F32);
+                    if not_finite > 0 {
+                        problems.push(TensorProblem::NotFinite {
+                            name,
+                            count: not_finite,
+                        });
+                        return zeros();
+                    }
+                    Tensor::from_data(data, (&device, DType::F32))
+                }
+                (problem, _) => {
+                    problems.extend(problem);
+                    zeros()
+                }
+            }
+        };
+        cat(self.members.iter().map(part).collect())
     }
 }
 

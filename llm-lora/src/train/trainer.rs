@@ -136,11 +136,17 @@ impl<'a> Trainer<'a> {
     /// When a file is absent, malformed or not of a run over the same parameters and as many samples.
     pub fn resume(&mut self, checkpoint: &Path) -> Result<()> {
         let _span = info_span!("resume").entered();
-        let (state, history) = State::read(checkpoint, self.samples.len())?;
+        let (state, mut history) = State::read(checkpoint, self.samples.len())?;
+        let dropout_position = state.dropout_position(checkpoint)?;
         let optimizer = State::optimizer(checkpoint)?;
         self.optimizer.restore(&optimizer, state.optimizer_steps)?;
-        self.dropout
-            .set_word_pos(state.dropout_position(checkpoint)?);
+        self.dropout.set_word_pos(dropout_position);
+        let total_steps = self.config.total_steps(self.samples.len());
+        for event in &mut history {
+            if let Event::Step(step) = event {
+                step.total_steps = total_steps;
+            }
+        }
         self.steps = state.step;
         self.saved = Some(state.step);
         self.best = state.best;
@@ -160,7 +166,8 @@ impl<'a> Trainer<'a> {
         &self.history
     }
 
-    /// Of all checkpoints so far the one with the lowest evaluation loss.
+    /// The lowest evaluation loss behind the first step, and where it was. A run that saves itself regularly
+    /// has a checkpoint there.
     pub fn best(&self) -> Option<Best> {
         self.best
     }
@@ -172,7 +179,8 @@ impl<'a> Trainer<'a> {
 
     /// Trains until the last step, or until `on_event`, which hears of everything that happens, wants to
     /// stop; a run with checkpoints is then saved. Evaluates before the first step, every
-    /// `eval_steps`, at each epoch's end, when a checkpoint is due, and after the last step.
+    /// `eval_steps`, at each epoch's end and after the last step. Regular checkpoints are written when they
+    /// are due, at each evaluation whose loss is the lowest so far, and after the last step.
     ///
     /// # Errors
     /// When loss or gradient are not finite and [`TrainConfig::on_nonfinite`] says so, or a checkpoint
@@ -191,8 +199,8 @@ impl<'a> Trainer<'a> {
                     let event = self.evaluate()?;
                     stop |= on_event(&event).is_break();
                 }
-                if self.save_is_due(stop)
-                    && let Some(saved) = self.save(total_steps)?
+                if self.save_is_due(stop, total_steps)
+                    && let Some(saved) = self.save()?
                 {
                     stop |= on_event(&Event::Saved(saved)).is_break();
                 }
@@ -219,17 +227,17 @@ impl<'a> Trainer<'a> {
         }
         let per_epoch = self.config.steps_per_epoch(self.samples.len());
         let every = |steps: usize| self.steps.is_multiple_of(steps);
-        every(per_epoch)
-            || self.config.eval_steps.is_some_and(every)
-            || self.steps == total_steps
-            || self.save_is_due(false)
+        every(per_epoch) || self.config.eval_steps.is_some_and(every) || self.steps == total_steps
     }
 
-    fn save_is_due(&self, stops: bool) -> bool {
+    fn save_is_due(&self, stops: bool, total_steps: usize) -> bool {
         let Some(checkpoints) = &self.checkpoints else {
             return false;
         };
-        (stops || checkpoints.is_due(self.steps)) && self.saved != Some(self.steps)
+        let is_best = self.best.is_some_and(|best| best.step == self.steps);
+        let regular = checkpoints.is_regular() && (is_best || self.steps == total_steps);
+        let due = stops || regular || checkpoints.is_due(self.steps);
+        due && self.saved != Some(self.steps)
     }
 
     /// One optimizer step.
@@ -337,6 +345,16 @@ impl<'a> Trainer<'a> {
                 samples: Vec::new(),
             });
         }
+        // Comparing with NaN is false: a model that is out of its mind is never the best.
+        let is_better = |best: Best| eval_loss < best.eval_loss;
+        if self.steps > 0 && self.best.map_or(eval_loss.is_finite(), is_better) {
+            self.best = Some(Best {
+                step: self.steps,
+                eval_loss,
+            });
+            // A checkpoint that a stopped run has left here does not know it.
+            self.saved = None;
+        }
         let per_epoch = self.config.steps_per_epoch(self.samples.len());
         let evaluation = Evaluation {
             step: self.steps,
@@ -347,25 +365,13 @@ impl<'a> Trainer<'a> {
         Ok(self.remember(Event::Evaluation(evaluation)))
     }
 
-    fn save(&mut self, total_steps: usize) -> Result<Option<Saved>> {
+    fn save(&mut self) -> Result<Option<Saved>> {
         let Some(checkpoints) = &self.checkpoints else {
             return Ok(None);
         };
         let _span = info_span!("save", step = self.steps).entered();
-        // Comparing with NaN is false: a model that is out of its mind is never the best.
-        if let Some(Event::Evaluation(last)) = self.history.last()
-            && self.best.map_or(last.eval_loss.is_finite(), |best| {
-                last.eval_loss < best.eval_loss
-            })
-        {
-            self.best = Some(Best {
-                step: self.steps,
-                eval_loss: last.eval_loss,
-            });
-        }
         let state = State {
             step: self.steps,
-            total_steps,
             samples: self.samples.len(),
             optimizer_steps: self.optimizer.steps(),
             dropout_position: self.dropout.get_word_pos().to_string(),
