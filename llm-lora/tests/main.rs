@@ -5,6 +5,7 @@
 mod adapters;
 #[cfg(all(feature = "wgpu", feature = "cpu"))]
 mod backends;
+mod checkpoints;
 mod doctor;
 mod doctor_parts;
 mod exactness;

@@ -1,5 +1,6 @@
 //! `kill -9`, at any moment: the same command with `--resume` comes to the same bytes.
 
+use std::fs;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +10,8 @@ use llm_lora::newest_checkpoint;
 use super::watched::Watched;
 use crate::support::succeed;
 use crate::{
-    RESULTS, RUN, STEPS, assert_nothing_unfinished, assert_same, finetune, names, uninterrupted,
+    RESULTS, RUN, STEPS, assert_nothing_unfinished, assert_same, copy_dir, finetune, go_on, names,
+    uninterrupted,
 };
 
 /// Milliseconds from a moment to the kill. A checkpoint takes most of a step's time here, so that several
@@ -149,4 +151,18 @@ fn what_a_killed_process_of_the_same_id_was_writing_is_in_nobodys_way() {
     shell.args(["-c", script, "sh"]).env("OUT", dir.path());
     succeed(shell.arg(run.get_program()).args(run.get_args()));
     assert_nothing_unfinished(dir.path());
+}
+
+/// A run that is killed after its last checkpoint has nothing more to save, and still clears up.
+#[test]
+fn a_checkpoint_that_was_being_removed_is_gone_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_dir(uninterrupted(), dir.path());
+    fs::remove_file(dir.path().join("manifest.json")).unwrap();
+    for name in ["checkpoint-24.old.tmp", "checkpoint-25.tmp", ".unproven"] {
+        copy_dir(&dir.path().join("checkpoint-26"), &dir.path().join(name));
+    }
+    succeed(&mut go_on(dir.path()));
+    assert_nothing_unfinished(dir.path());
+    assert_same(dir.path(), uninterrupted(), &RESULTS);
 }

@@ -13,9 +13,10 @@ use crate::manifest::{Manifest, read_json, write_json};
 use crate::{Error, Result};
 
 const PREFIX: &str = "checkpoint-";
-/// The ends of names under which a checkpoint is made, and taken away.
+/// The ends of names under which a checkpoint is made, taken away, and kept while another takes its place.
 const UNFINISHED: &str = ".tmp";
 const DOOMED: &str = ".old.tmp";
+const REPLACED: &str = ".replaced.tmp";
 pub(super) const STATE: &str = "trainer_state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
 
@@ -135,11 +136,14 @@ impl<'a> Checkpoints<'a> {
         sync(staging)
     }
 
-    /// Gives a written checkpoint its name. One of that name is of another course of the run, which went
-    /// on from an earlier checkpoint, or damaged.
+    /// Gives a written checkpoint its name. One that has it already is of a stopped run, which did not know
+    /// yet how good it was, or of an abandoned course of the run, or damaged.
     fn put(&self, staging: &Path, checkpoint: &Path) -> Result<()> {
         if checkpoint.exists() {
-            self.remove(checkpoint)?;
+            let replaced = with_suffix(checkpoint, REPLACED);
+            self.before("take the name from", checkpoint)?;
+            remove(&replaced)?;
+            fs::rename(checkpoint, &replaced).map_err(Error::io(checkpoint))?;
         }
         self.before("rename the directory", checkpoint)?;
         fs::rename(staging, checkpoint).map_err(Error::io(checkpoint))?;
@@ -237,13 +241,16 @@ pub fn list_checkpoints(dir: impl AsRef<Path>) -> Result<Vec<(usize, PathBuf)>> 
     };
     let step = |entry: &fs::DirEntry| {
         let name = entry.file_name();
-        name.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+        let name = name.to_str()?.strip_prefix(PREFIX)?;
+        name.strip_suffix(REPLACED).unwrap_or(name).parse().ok()
     };
     let found = entries.flatten();
     let mut found: Vec<_> = found
         .filter_map(|entry| Some((step(&entry)?, entry.path())))
         .collect();
     found.sort();
+    // One that was being replaced counts as long as nothing has taken its place.
+    found.dedup_by_key(|(step, _)| *step);
     Ok(found)
 }
 
