@@ -65,7 +65,7 @@ fn observation(criterion: &mut Criterion) {
                 let mut all = Duration::ZERO;
                 for _ in 0..repetitions {
                     let dir = tempfile::tempdir().expect("a directory");
-                    let run = RunDir::open(dir.path(), false).expect("a run");
+                    let run = RunDir::open(dir.path(), false, None).expect("a run");
                     let quiet = ConsoleArgs {
                         quiet: true,
                         json: false,

@@ -52,6 +52,11 @@ fn finetune(options: &Options, flags: &ArgMatches) -> Result<()> {
         return dry_run(settings, &console);
     }
     let output = options.resume.output(settings.output.as_deref())?;
+    let lock = match options.dry_run {
+        true => None,
+        false => RunDir::lock(&output)?,
+    };
+    let is_new = lock.is_none();
     let origin = options.resume.origin(&output)?;
     let settings = with_record(options, flags, &output, &origin)?;
     if options.dry_run {
@@ -68,9 +73,9 @@ fn finetune(options: &Options, flags: &ArgMatches) -> Result<()> {
         console.emit("finished", &output)?;
         return console.say(format_args!("{}: finished already", output.display()));
     }
-    let run = RunDir::open(&output, job.settings.full)?;
-    // Until now the output was not locked.
-    if options.resume.origin(&output)? != origin {
+    let run = RunDir::open(&output, job.settings.full, lock)?;
+    // What was not there could not be locked.
+    if is_new && options.resume.origin(&output)? != origin {
         bail!("{}: another run has written to it", output.display());
     }
     job.in_the_way = options.resume.in_the_way(&output, &origin)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use llm_lora::doctor::Finding;
 use llm_lora::{Event, Step};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -79,6 +80,12 @@ impl Console {
     /// A warning, on the standard error.
     pub fn warn(&self, line: impl Display) {
         self.bar.suspend(|| eprintln!("warning: {line}"));
+    }
+
+    /// What the doctor says, on the standard error and for pipelines.
+    pub fn finding(&self, finding: &Finding) -> Result<()> {
+        self.bar.suspend(|| eprintln!("{finding}"));
+        self.emit("finding", finding)
     }
 
     /// An object for pipelines.

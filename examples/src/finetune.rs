@@ -143,8 +143,7 @@ impl Job {
             ended_share: records.ended_share(),
         };
         for finding in doctor::before_start(&start) {
-            console.warn(&finding);
-            console.emit("finding", &finding)?;
+            console.finding(&finding)?;
         }
         Ok(())
     }

@@ -96,8 +96,7 @@ impl<'a> Recorder<'a> {
     fn look(&mut self) -> Result<()> {
         for finding in doctor::diagnose(&self.events) {
             if !self.said.contains(&finding.kind) {
-                self.console.warn(&finding);
-                self.console.emit("finding", &finding)?;
+                self.console.finding(&finding)?;
                 self.said.push(finding.kind);
             }
         }

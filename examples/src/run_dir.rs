@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use llm_core::checkpoint::write_atomically;
-use llm_lora::{Event, Identity, Manifest, write_metrics};
+use llm_lora::{Event, Identity, Manifest, remove_unfinished, write_metrics};
 
 use crate::settings::{self, Settings};
 
@@ -32,19 +32,20 @@ pub struct RunDir {
     path: PathBuf,
     full: bool,
     /// Held as long as the run goes on.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl RunDir {
-    /// Makes the directory, or takes an existing one. Finds out whether the results will find their place,
-    /// before they are computed.
-    pub fn open(path: &Path, full: bool) -> Result<Self> {
-        let context = || format!("cannot write to {}", path.display());
-        fs::create_dir_all(path).with_context(context)?;
-        let lock = path.join(LOCK);
+    /// Locks an existing directory against other runs, until the file is dropped; none where there is no
+    /// directory yet.
+    pub fn lock(path: &Path) -> Result<Option<File>> {
+        if !path.is_dir() {
+            return Ok(None);
+        }
         let mut options = OpenOptions::new();
-        let lock = options.create(true).truncate(false).write(true).open(&lock);
-        let lock = lock.with_context(context)?;
+        let options = options.create(true).truncate(false).write(true);
+        let lock = options.open(path.join(LOCK));
+        let lock = lock.with_context(|| format!("cannot write to {}", path.display()))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -55,6 +56,18 @@ impl RunDir {
                 path.display()
             ),
         }
+        Ok(Some(lock))
+    }
+
+    /// Makes the directory, or takes an existing one that is locked already. Finds out whether the results
+    /// will find their place, before they are computed.
+    pub fn open(path: &Path, full: bool, lock: Option<File>) -> Result<Self> {
+        let context = || format!("cannot write to {}", path.display());
+        fs::create_dir_all(path).with_context(context)?;
+        let lock = match lock {
+            Some(lock) => Some(lock),
+            None => Self::lock(path)?,
+        };
         let (ours, others) = match full {
             true => (&MODEL_FILES[..], &ADAPTER_FILES[..]),
             false => (&ADAPTER_FILES[..], &MODEL_FILES[..]),
@@ -73,7 +86,7 @@ impl RunDir {
                 );
             }
         }
-        remove_leftovers(path)?;
+        remove_leftovers(path).with_context(context)?;
         Ok(Self {
             path: path.to_owned(),
             full,
@@ -160,6 +173,7 @@ impl RunDir {
 /// Removes files that a killed process was writing; see [`write_atomically`]. The lock says that nobody is
 /// writing now.
 fn remove_leftovers(dir: &Path) -> Result<()> {
+    remove_unfinished(dir)?;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();

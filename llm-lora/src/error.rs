@@ -121,7 +121,7 @@ pub enum Error {
     NonFinite {
         /// The optimizer step, from 1; of an evaluation the steps that were done before.
         step: usize,
-        /// `loss`, `gradient norm` or `evaluation loss`.
+        /// `loss`, `gradient norm`, `evaluation loss` or `sum of the trained values`.
         what: &'static str,
         /// Its value.
         value: f64,

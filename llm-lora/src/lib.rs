@@ -57,7 +57,7 @@ pub use probe::Probe;
 pub use train::{
     Best, Checkpoints, Evaluation, Event, OnNonfinite, Outcome, Packing, Saved, Schedule, Skipped,
     Step, TrainConfig, Trainer, Warmup, evaluate, list_checkpoints, newest_checkpoint,
-    read_metrics, train, verify_checkpoint, write_metrics,
+    read_metrics, remove_unfinished, train, verify_checkpoint, write_metrics,
 };
 
 /// The README's snippet compiles.

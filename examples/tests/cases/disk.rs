@@ -17,15 +17,10 @@ use crate::{RESULTS, RUN, assert_same, finetune, uninterrupted};
 struct Mount(TempDir);
 
 impl Mount {
-    /// None where that is not allowed, which it says aloud.
+    /// None where that is not allowed.
     fn new(options: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        if mount(dir.path(), options) {
-            return Some(Self(dir));
-        }
-        // Past the capture of a test's output.
-        let _ = writeln!(stderr(), "skipped: may not mount a tmpfs with {options}");
-        None
+        mount(dir.path(), options).then(|| Self(dir))
     }
 
     fn path(&self) -> &Path {
@@ -39,6 +34,11 @@ impl Drop for Mount {
         let status = Command::new("umount").arg("-l").arg(self.path()).status();
         assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
+}
+
+/// Says so past the capture of a test's output.
+fn skipped(why: &str) {
+    let _ = writeln!(stderr(), "skipped: {why}");
 }
 
 /// Mounts a tmpfs; whether that was possible.
@@ -80,8 +80,7 @@ fn a_read_only_directory_is_refused_by_name() {
         }
     };
     if fs::File::create(path.join("file")).is_ok() {
-        let _ = writeln!(stderr(), "skipped: nothing is read-only to this user");
-        return;
+        return skipped("nothing is read-only to this user, who may not mount a tmpfs");
     }
     for out in [path.to_owned(), path.join("new")] {
         let error = fail(&mut finetune(&out, &RUN));
@@ -114,7 +113,7 @@ fn a_full_disk_ends_a_run_and_costs_no_checkpoint() {
     ] {
         let size = (checkpoints * checkpoint) as u64 + more;
         let Some(disk) = Mount::new(&format!("size={size}")) else {
-            return;
+            return skipped("no full disk: only root may mount a tmpfs");
         };
         let out = disk.path().join("out");
         let error = fail(&mut finetune(&out, &RUN));

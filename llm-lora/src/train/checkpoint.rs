@@ -154,11 +154,7 @@ impl<'a> Checkpoints<'a> {
     /// Removes the checkpoints that are not to be kept, those of an abandoned course of the run, and what
     /// killed runs have left unfinished.
     fn prune(&self, state: &State) -> Result<()> {
-        for (name, _) in names(&self.dir)? {
-            if name.starts_with(PREFIX) && name.ends_with(UNFINISHED) {
-                remove(&self.dir.join(name))?;
-            }
-        }
+        remove_unfinished(&self.dir)?;
         let mut older = 0;
         for (step, path) in list_checkpoints(&self.dir)?.into_iter().rev() {
             let abandoned = step > state.step;
@@ -188,6 +184,24 @@ impl<'a> Checkpoints<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Removes what killed runs have left of checkpoints that they were making or taking away. Nobody else may
+/// be writing to the directory.
+///
+/// # Errors
+/// When the directory cannot be read, or something in it not be removed.
+pub fn remove_unfinished(dir: impl AsRef<Path>) -> Result<()> {
+    let dir = dir.as_ref();
+    for (name, _) in names(dir)? {
+        let unfinished = name.starts_with(PREFIX) && name.ends_with(UNFINISHED);
+        // One that was being replaced counts as long as nothing has its place.
+        let replaced = name.strip_suffix(REPLACED);
+        if unfinished && replaced.is_none_or(|plain| dir.join(plain).exists()) {
+            remove(&dir.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// The newest complete checkpoint in a directory. Those that are damaged or were never completed are

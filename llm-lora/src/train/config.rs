@@ -117,7 +117,7 @@ impl TrainConfig {
         for (field, count) in counts {
             check(field, count > 0, "1 or more", count as f64)?;
         }
-        let from_zero = |x: f64| x.is_finite() && x >= 0.0;
+        let from_zero = |x: f64| (0.0..=f64::from(f32::MAX)).contains(&x);
         for (field, value) in [
             ("learning_rate", self.learning_rate),
             ("weight_decay", self.weight_decay),

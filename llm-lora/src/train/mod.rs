@@ -18,7 +18,9 @@ use llm_core::LlamaForCausalLM;
 use llm_data::Sample;
 
 use batch::Batch;
-pub use checkpoint::{Best, Checkpoints, list_checkpoints, newest_checkpoint, verify_checkpoint};
+pub use checkpoint::{
+    Best, Checkpoints, list_checkpoints, newest_checkpoint, remove_unfinished, verify_checkpoint,
+};
 pub use config::{OnNonfinite, TrainConfig};
 pub use layout::Packing;
 pub use metrics::{Evaluation, Event, Saved, Skipped, Step, read_metrics, write_metrics};

@@ -74,6 +74,16 @@ impl AdamW {
         self.groups.iter().map(|group| group.values.dims()[0]).sum()
     }
 
+    /// Zero, `[1]`, or NaN if one of the values that are trained is not finite: 0 times such a value is NaN,
+    /// and the sum of zeros cannot overflow.
+    pub(super) fn soundness(&self) -> Option<Tensor<1>> {
+        let sums = self
+            .groups
+            .iter()
+            .map(|group| (group.values.clone() * 0.0).sum());
+        sums.reduce(|a, b| a + b)
+    }
+
     /// The gradients of each group, flat; zeros where there is none.
     pub(super) fn gather(&self, mut gradients: Sums, device: &Device) -> Vec<Tensor<1>> {
         let mut flat = |member: &Member| {

@@ -370,6 +370,16 @@ impl<'a> Trainer<'a> {
             return Ok(None);
         };
         let _span = info_span!("save", step = self.steps).entered();
+        // Every step from such values on would be left out, and sound checkpoints go for its sake.
+        let soundness = self.optimizer.soundness().map_or(Ok(0.0), scalar)?;
+        if !soundness.is_finite() {
+            return Err(Error::NonFinite {
+                step: self.steps,
+                what: "sum of the trained values",
+                value: soundness,
+                samples: Vec::new(),
+            });
+        }
         let state = State {
             step: self.steps,
             samples: self.samples.len(),
