@@ -32,7 +32,7 @@ struct Options {
     /// Take the adapter although it was trained on another base, or with another tokenizer or template
     #[arg(long, requires = "adapter", help_heading = "Model")]
     force: bool,
-    /// alpaca, alpaca-lora, alpaca-zh, chatml, vicuna or model [default: the one recorded with the
+    /// alpaca, alpaca-zh, chatml, vicuna, llama-2 and more (docs/data-format.md) or model [default: the one recorded with the
     /// adapter, else model where there is a chat template, else alpaca]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     template: Option<String>,

@@ -67,7 +67,8 @@ pub struct Settings {
     #[arg(long, default_value_t = 3, value_name = "N", help_heading = FILES)]
     pub save_total_limit: usize,
 
-    /// alpaca, alpaca-lora, alpaca-zh, chatml, vicuna or model (the checkpoint's own chat template)
+    /// alpaca, alpaca-zh, chatml, vicuna, llama-2 and more (docs/data-format.md), or model: the checkpoint's
+    /// own chat template
     /// [default: model where there is one, else alpaca]
     #[arg(long, alias = "chat-template", value_name = "NAME", help_heading = SAMPLES)]
     pub template: Option<String>,

@@ -6,10 +6,13 @@
 mod bounded;
 mod clock;
 mod functions;
+mod generation;
 
 use std::io;
+use std::ops::Range;
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, context};
 
 use crate::error::{Error, Result};
@@ -46,12 +49,31 @@ const NAME: &str = "chat";
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: String,
+    marks_generation: bool,
     bos_token: String,
     eos_token: String,
+}
+
+/// What a rendering is given beside the messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ChatOptions<'a> {
+    /// Whether the beginning of the next reply is written, in templates that have one.
+    pub add_generation_prompt: bool,
+    /// The tools that the assistant may call: what the template finds under `tools`.
+    pub tools: Option<&'a serde_json::Value>,
+}
+
+/// A rendered conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatText {
+    /// The text.
+    pub text: String,
+    /// What of it stands in `{% generation %}` blocks, in bytes and in order.
+    pub generation: Vec<Range<usize>>,
 }
 
 impl ChatTemplate {
@@ -79,12 +101,14 @@ impl ChatTemplate {
         environment.set_recursion_limit(MAX_DEPTH);
         functions::register(&mut environment);
         let bounded = bounded::rewrite(source);
+        let marks_generation = bounded.contains(generation::FILTER);
         environment
             .add_template_owned(NAME, bounded)
             .map_err(syntax_error)?;
         Ok(Self {
             environment,
             source: source.to_owned(),
+            marks_generation,
             bos_token: bos_token.to_owned(),
             eos_token: eos_token.to_owned(),
         })
@@ -103,6 +127,70 @@ impl ChatTemplate {
     /// [`Error::ChatTemplateLimit`] for endless loops, recursion and strings,
     /// [`Error::ChatTemplateFailed`] for everything else.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        let options = ChatOptions {
+            add_generation_prompt,
+            tools: None,
+        };
+        self.render_apart(messages, options, None)
+    }
+
+    /// Writes the messages down as [`render`](Self::render) does, with tools, and says what of the
+    /// text stands in `{% generation %}` blocks: what transformers' `return_assistant_tokens_mask`
+    /// marks.
+    ///
+    /// ```
+    /// use llm_data::{ChatOptions, ChatTemplate, Message, Role};
+    ///
+    /// # fn main() -> llm_data::Result<()> {
+    /// let source = "{% for m in messages %}{{ m.role }}: {% generation %}{{ m.content }}\
+    ///               {% endgeneration %}{% endfor %}";
+    /// let template = ChatTemplate::new(source, "", "")?;
+    /// let messages = [Message::new(Role::Assistant, "Hi")];
+    /// let rendered = template.render_with(&messages, ChatOptions::default())?;
+    /// assert_eq!(&rendered.text[rendered.generation[0].clone()], "Hi");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`render`](Self::render).
+    pub fn render_with(&self, messages: &[Message], options: ChatOptions<'_>) -> Result<ChatText> {
+        if !self.marks_generation {
+            let text = self.render_apart(messages, options, None)?;
+            return Ok(ChatText {
+                text,
+                generation: Vec::new(),
+            });
+        }
+        let tools = options.tools.map(ToString::to_string);
+        let texts = messages.iter().map(|message| message.content.as_str());
+        let marks = generation::marks(texts.chain([self.source()]).chain(tools.as_deref()));
+        let marked = self.render_apart(messages, options, Some(marks))?;
+        let (text, generation) = generation::take(&marked, marks);
+        Ok(ChatText { text, generation })
+    }
+
+    /// Whether the template has `{% generation %}` blocks.
+    pub fn marks_generation(&self) -> bool {
+        self.marks_generation
+    }
+
+    /// The same template with other tokens where they are given.
+    pub(crate) fn with_tokens(self, bos: Option<String>, eos: Option<String>) -> Self {
+        Self {
+            bos_token: bos.unwrap_or(self.bos_token),
+            eos_token: eos.unwrap_or(self.eos_token),
+            ..self
+        }
+    }
+
+    /// Renders on a thread of its own, whose stack is large.
+    fn render_apart(
+        &self,
+        messages: &[Message],
+        options: ChatOptions<'_>,
+        marks: Option<[char; 2]>,
+    ) -> Result<String> {
         let failed = |reason: &str| Error::ChatTemplateFailed {
             line: 0,
             reason: reason.to_owned(),
@@ -110,7 +198,7 @@ impl ChatTemplate {
         std::thread::scope(|scope| {
             let worker = std::thread::Builder::new()
                 .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, || self.render_here(messages, add_generation_prompt))
+                .spawn_scoped(scope, || self.render_here(messages, options, marks))
                 .map_err(|error| failed(&format!("no thread to render on: {error}")))?;
             worker
                 .join()
@@ -118,14 +206,20 @@ impl ChatTemplate {
         })
     }
 
-    fn render_here(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+    fn render_here(
+        &self,
+        messages: &[Message],
+        options: ChatOptions<'_>,
+        marks: Option<[char; 2]>,
+    ) -> Result<String> {
         let values = context! {
             messages => messages.iter().map(value).collect::<Value>(),
-            add_generation_prompt,
+            add_generation_prompt => options.add_generation_prompt,
             bos_token => self.bos_token.as_str(),
             eos_token => self.eos_token.as_str(),
-            tools => (),
+            tools => options.tools.map(|tools| Value::from(Serde(tools))),
             documents => (),
+            _generation_marks => marks.map(String::from_iter),
         };
         let mut output = Capped(Vec::new());
         let template = self.environment.get_template(NAME).map_err(render_error)?;

@@ -1,12 +1,13 @@
 //! Records to token ids and labels, in one pass.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::ending::Ending;
 use crate::error::{Error, Refused, Result};
 use crate::place::Place;
 use crate::prompt::{Rendered, Template};
-use crate::record::{AlpacaRecord, Conversation, Dialogue, Message};
+use crate::record::{AlpacaRecord, Conversation, Dialogue, Message, Role};
 use crate::stats::Statistics;
 use crate::tokenizer::Tokenizer;
 use crate::truncate::{self, Truncation};
@@ -96,7 +97,9 @@ pub(crate) struct Tokens {
     pub(crate) ids: Vec<u32>,
     pub(crate) spoken: Vec<bool>,
     /// Where the last answer begins and ends.
-    pub(crate) answer: std::ops::Range<usize>,
+    pub(crate) answer: Range<usize>,
+    /// What is supervised: the turn, and where it stands.
+    pub(crate) said: Vec<(usize, Range<usize>)>,
 }
 
 impl Encoder {
@@ -122,11 +125,12 @@ impl Encoder {
                 got: "both".to_owned(),
             });
         }
+        let template = template.bind(&tokenizer);
         if template.needs_eos() && tokenizer.eos_id().is_none() {
             let path = tokenizer.path().to_owned();
             return Err(Error::NoEndToken {
                 path,
-                template: template.name(),
+                template: template.name().to_owned(),
             });
         }
         let mut encoder = Self {
@@ -172,7 +176,7 @@ impl Encoder {
     /// [`Error::DoesNotFit`], [`Error::NothingSupervised`], [`Error::WhitespaceRun`], and what a
     /// chat template refuses.
     pub fn encode(&self, record: &AlpacaRecord) -> Result<Encoded> {
-        self.encode_dialogue(Dialogue::from_record(record))
+        self.encode_dialogue(Dialogue::from_record(record), None)
     }
 
     /// Encodes one conversation; its last message must be the assistant's.
@@ -181,19 +185,37 @@ impl Encoder {
     /// As [`encode`](Self::encode), and [`Error::Conversation`] for an order of messages that no
     /// template knows.
     pub fn encode_conversation(&self, conversation: &Conversation) -> Result<Encoded> {
-        let dialogue = Dialogue::from_messages(&conversation.messages)?;
-        if dialogue
-            .turns
-            .last()
-            .is_none_or(|turn| turn.answer.is_none())
-        {
-            return Err(Error::Conversation {
-                message: conversation.messages.len() + 1,
-                expected: "assistant",
-                got: "nothing",
-            });
+        self.encode_dialogue(answered(&conversation.messages)?, None)
+    }
+
+    /// Encodes one conversation of whose answers only those are supervised whose message has a true
+    /// flag. There is a flag for each message; those of other roles count for nothing.
+    ///
+    /// # Errors
+    /// As [`encode_conversation`](Self::encode_conversation); [`Error::NothingSupervised`] also where
+    /// no flagged answer is left, [`Error::Option`] for another number of flags or together with
+    /// [`train_on_input`](EncodeOptions::train_on_input).
+    pub fn encode_conversation_flagged(
+        &self,
+        conversation: &Conversation,
+        flags: &[bool],
+    ) -> Result<Encoded> {
+        let messages = &conversation.messages;
+        let wrong = |expected, got: String| Error::Option {
+            field: "flags",
+            expected,
+            got,
+        };
+        if flags.len() != messages.len() {
+            return Err(wrong("one for each message", flags.len().to_string()));
         }
-        self.encode_dialogue(dialogue)
+        if self.options.train_on_input {
+            return Err(wrong("not together with train_on_input", "both".to_owned()));
+        }
+        let answers = messages.iter().zip(flags);
+        let answers = answers.filter(|(message, _)| message.role == Role::Assistant);
+        let flags: Vec<bool> = answers.map(|(_, flag)| *flag).collect();
+        self.encode_dialogue(answered(messages)?, Some(&flags))
     }
 
     /// Encodes all records. Those that cannot be learned from (the template leaves no room, the
@@ -298,7 +320,8 @@ impl Encoder {
             .ids)
     }
 
-    fn encode_dialogue(&self, dialogue: Dialogue<'_>) -> Result<Encoded> {
+    /// `flags` says of each turn's answer whether it is supervised.
+    fn encode_dialogue(&self, dialogue: Dialogue<'_>, flags: Option<&[bool]>) -> Result<Encoded> {
         let answer = dialogue.turns.last().and_then(|turn| turn.answer);
         if answer.is_none_or(|answer| answer.trim().is_empty()) {
             return Err(Error::NothingSupervised);
@@ -312,6 +335,18 @@ impl Encoder {
         }
         if self.options.mask_history {
             tokens.spoken[..tokens.answer.start].fill(false);
+        }
+        if let Some(flags) = flags {
+            let flags = &flags[truncation.history_turns..];
+            for (turn, range) in &tokens.said {
+                if !flags.get(*turn).copied().unwrap_or_default() {
+                    let end = range.end.min(tokens.spoken.len());
+                    tokens.spoken[range.start.min(end)..end].fill(false);
+                }
+            }
+            if !tokens.spoken.contains(&true) {
+                return Err(Error::NothingSupervised);
+            }
         }
         let label = |(&id, &spoken): (&u32, &bool)| {
             if spoken || self.options.train_on_input {
@@ -340,6 +375,7 @@ impl Encoder {
             ids: Vec::new(),
             spoken: Vec::new(),
             answer: 0..0,
+            said: Vec::new(),
         };
         let mut place = Place::Start;
         for segment in &rendered.segments {
@@ -358,13 +394,42 @@ impl Encoder {
             }
             tokens.spoken.resize(tokens.ids.len(), segment.supervised);
             if segment.supervised {
-                tokens.answer = begin..tokens.ids.len();
+                tokens.said.push((segment.turn, begin..tokens.ids.len()));
             }
         }
-        let prefix = self.tokenizer.prefix_before(&tokens.ids).to_vec();
+        let prefix = match rendered.bos {
+            true => self.tokenizer.prefix_before(&tokens.ids).to_vec(),
+            false => Vec::new(),
+        };
         tokens.ids.splice(..0, prefix.iter().copied());
         tokens.spoken.splice(..0, prefix.iter().map(|_| false));
-        tokens.answer = tokens.answer.start + prefix.len()..tokens.answer.end + prefix.len();
+        for (_, range) in &mut tokens.said {
+            *range = range.start + prefix.len()..range.end + prefix.len();
+        }
+        tokens.answer = last_answer(&tokens.said);
         Ok(tokens)
     }
+}
+
+/// From the first to the last of what is said in the last turn.
+fn last_answer(said: &[(usize, Range<usize>)]) -> Range<usize> {
+    let Some((last, end)) = said.last().map(|(turn, range)| (*turn, range.end)) else {
+        return 0..0;
+    };
+    let first = said.iter().find(|(turn, _)| *turn == last);
+    first.map_or(0, |(_, range)| range.start)..end
+}
+
+/// The dialogue of messages of which the last is the assistant's.
+fn answered(messages: &[Message]) -> Result<Dialogue<'_>> {
+    let dialogue = Dialogue::from_messages(messages)?;
+    let last = dialogue.turns.last();
+    if last.is_none_or(|turn| turn.answer.is_none()) {
+        return Err(Error::Conversation {
+            message: messages.len() + 1,
+            expected: "assistant",
+            got: "nothing",
+        });
+    }
+    Ok(dialogue)
 }

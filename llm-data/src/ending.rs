@@ -17,8 +17,25 @@ pub(crate) struct Ending {
 const ANSWER: &str = "some answer";
 
 impl Encoder {
-    /// Writes a small conversation down and looks what ends the answer in it.
+    /// What ends the answers that the template writes, and the stops that its file names.
     pub(crate) fn find_ending(&self) -> Result<Ending> {
+        let mut ending = self.find_written_ending()?;
+        let (strings, ids) = self.template().extra_stops();
+        for &id in ids {
+            if self.tokenizer().token(id).is_some() && !ending.ids.contains(&id) {
+                ending.ids.push(id);
+            }
+        }
+        for string in strings {
+            if !string.is_empty() && !ending.strings.contains(string) {
+                ending.strings.push(string.clone());
+            }
+        }
+        Ok(ending)
+    }
+
+    /// Writes a small conversation down and looks what ends the answer in it.
+    fn find_written_ending(&self) -> Result<Ending> {
         let tokenizer = self.tokenizer();
         let mut ending = Ending {
             ids: tokenizer.eos_ids().to_vec(),

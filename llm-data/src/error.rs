@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::issue::RecordIssue;
+use crate::issue::{Reason, RecordIssue};
 
 /// The result of this crate's operations.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -110,6 +110,54 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// A file of templates is not the YAML that its name says.
+    #[error("{}: {reason}", path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// The parser's message.
+        reason: String,
+    },
+    /// A file has no template of this name.
+    #[error(
+        "{}: no template `{name}`, there are: {}", path.display(), known.join(", ")
+    )]
+    TemplateNotInFile {
+        /// The file.
+        path: PathBuf,
+        /// The name that was asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A field of a template in a file is missing or wrong.
+    #[error("{}: template `{entry}`, field `{field}`: {reason}", path.display())]
+    TemplateEntry {
+        /// The file.
+        path: PathBuf,
+        /// The template's name, or its number where it has none; empty where the file holds no
+        /// list of templates.
+        entry: String,
+        /// The field; empty where the template as a whole is wrong.
+        field: String,
+        /// What is wrong.
+        reason: Reason,
+    },
+    /// A template in a file names a separator style that there is not.
+    #[error(
+        "{}: template `{entry}`, field `sep_style`: unknown style `{style}`, expected one of: {known}",
+        path.display()
+    )]
+    UnknownSeparatorStyle {
+        /// The file.
+        path: PathBuf,
+        /// The template's name.
+        entry: String,
+        /// The style that is named.
+        style: String,
+        /// The styles there are.
+        known: String,
+    },
     /// The template `model` was asked for, but the checkpoint has no chat template.
     #[error(
         "{}: the checkpoint has no chat template (neither chat_template.jinja nor the field \
@@ -180,7 +228,7 @@ pub enum Error {
         /// The tokenizer's file.
         path: PathBuf,
         /// The template.
-        template: &'static str,
+        template: String,
     },
     /// An option has a value that makes no sense.
     #[error("option `{field}`: expected {expected}, got {got}")]

@@ -7,10 +7,10 @@
 //!   [`DecodeStream`] turns ids back into text one by one, [`StopStrings`] ends it.
 //! - [`load_alpaca`] and [`load_sharegpt`] read data files and say everything that is wrong with
 //!   them; [`split`] holds out a part, [`find_leakage`] says what of it is in the rest.
-//! - [`Template`] is how a conversation is written down: Alpaca and its kin, ChatML, Vicuna, or the
-//!   checkpoint's own [`ChatTemplate`].
+//! - [`Template`] is how a conversation is written down: Alpaca and its kin, ChatML, Vicuna, others of
+//!   FastChat's kind, those of a file of one's own, or the checkpoint's own [`ChatTemplate`].
 //! - [`Encoder`] makes [`Sample`]s of records, ids and labels in one pass, and prompts of
-//!   conversations; [`Statistics`] tells what became of a data set.
+//!   conversations; [`Statistics`] tells what became of a data set, [`html`] shows its samples.
 //!
 //! Only what the assistant says is supervised. The ids before an answer are exactly those that
 //! generation starts from; only the template's own text yields special tokens, never a user's.
@@ -38,6 +38,7 @@ mod encode;
 mod ending;
 mod error;
 mod files;
+mod inspect;
 mod issue;
 mod leakage;
 mod load;
@@ -52,11 +53,12 @@ mod stop;
 mod tokenizer;
 mod truncate;
 
-pub use chat::ChatTemplate;
+pub use chat::{ChatOptions, ChatTemplate, ChatText};
 pub use decode::DecodeStream;
 pub use encode::{EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX, Sample};
 pub use error::{Error, Result};
 pub use files::TokenizerFiles;
+pub use inspect::{ShownToken, html, shown_tokens};
 pub use issue::{Reason, RecordIssue, count_by_reason};
 pub use leakage::{
     EvaluationSet, Leakage, Overlap, OverlapKind, SetLeakage, Texts, find_leakage, load_evaluation,

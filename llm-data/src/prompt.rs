@@ -1,74 +1,55 @@
 //! Prompt templates: what stands around instructions and answers.
 
+mod alpaca;
+mod fields;
 mod model;
+mod registry;
+mod separators;
 
+use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::chat::ChatTemplate;
+use serde_json::Value;
+
+use crate::chat::{ChatOptions, ChatTemplate};
 use crate::error::{Error, Result};
-use crate::record::{Dialogue, Turn};
+use crate::prompt::alpaca::Alpaca;
+use crate::prompt::fields::Entry;
+use crate::prompt::registry::Registry;
+use crate::prompt::separators::{Eos, Separated};
+use crate::record::{Dialogue, Message, Role, Turn};
 use crate::special::{Specials, unused_mark};
 use crate::tokenizer::Tokenizer;
 
 /// How a conversation is written down for the model.
 ///
-/// The three of the Alpaca kind end each answer with the tokenizer's end-of-sequence token; the
-/// others end it with a token of their own. Each template is shown with an example in
-/// `docs/data-format.md`.
+/// Those of the Alpaca kind end each answer with the tokenizer's end-of-sequence token; most others
+/// end it with a token of their own. Each template is shown with an example in
+/// `docs/data-format.md`. All but `chatml`, `vicuna` and `model` are data, in the format of the
+/// files that [`from_file`](Self::from_file) reads.
 #[derive(Debug, Clone)]
 pub struct Template(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Alpaca(&'static Alpaca),
+    Alpaca(Arc<Alpaca>),
+    Separated(Arc<Separated>),
     Chatml,
     Vicuna,
-    Model(Arc<ChatTemplate>),
+    Model(Arc<Jinja>),
 }
 
-/// The texts of one template of the Alpaca kind.
-#[derive(Debug)]
-struct Alpaca {
-    name: &'static str,
-    preamble: &'static str,
-    preamble_with_input: &'static str,
-    instruction: &'static str,
-    input: &'static str,
-    response: &'static str,
+/// A chat template with what it is given beside the messages.
+#[derive(Debug, Clone)]
+struct Jinja {
+    name: String,
+    chat: ChatTemplate,
+    /// Whether the tokens for the beginning and the end of a sequence are still the tokenizer's to
+    /// name.
+    open: [bool; 2],
+    tools: Option<Value>,
 }
-
-/// Stanford Alpaca, `train.py`.
-static ALPACA: Alpaca = Alpaca {
-    name: "alpaca",
-    preamble: "Below is an instruction that describes a task. Write a response that \
-               appropriately completes the request.",
-    preamble_with_input: "Below is an instruction that describes a task, paired with an input \
-                          that provides further context. Write a response that appropriately \
-                          completes the request.",
-    instruction: "### Instruction:\n",
-    input: "### Input:\n",
-    response: "### Response:",
-};
-
-/// Alpaca-LoRA, `templates/alpaca.json`: the answer begins on a line of its own.
-static ALPACA_LORA: Alpaca = Alpaca {
-    name: "alpaca-lora",
-    preamble: ALPACA.preamble,
-    preamble_with_input: ALPACA.preamble_with_input,
-    instruction: ALPACA.instruction,
-    input: ALPACA.input,
-    response: "### Response:\n",
-};
-
-static ALPACA_ZH: Alpaca = Alpaca {
-    name: "alpaca-zh",
-    preamble: "下方是一个描述任务的指令。请为下面的请求编写一个合适的回答。",
-    preamble_with_input: "下方是一个描述任务的指令，与之配对的是进一步提供上下文的输入。\
-                          请为下面的请求编写一个合适的回答。",
-    instruction: "### 指令:\n",
-    input: "### 输入:\n",
-    response: "### 回答:",
-};
 
 /// FastChat, `conversation.py`, `vicuna_v1.1`.
 const VICUNA_SYSTEM: &str = "A chat between a curious user and an artificial intelligence \
@@ -87,6 +68,8 @@ pub(crate) struct Segment {
     pub(crate) supervised: bool,
     /// Whether the tokenizer's end-of-sequence token follows the text.
     pub(crate) ends: bool,
+    /// The question that it belongs to, counted from 0.
+    pub(crate) turn: usize,
 }
 
 /// A rendered conversation and the mark in it.
@@ -94,6 +77,10 @@ pub(crate) struct Segment {
 pub(crate) struct Rendered {
     pub(crate) segments: Vec<Segment>,
     pub(crate) mark: char,
+    /// Whether the tokenizer may put its beginning-of-sequence token in front.
+    pub(crate) bos: bool,
+    /// The turn that is being written.
+    turn: usize,
 }
 
 impl Rendered {
@@ -102,6 +89,7 @@ impl Rendered {
             text: text.into(),
             supervised: false,
             ends: false,
+            turn: self.turn,
         });
     }
 
@@ -110,19 +98,30 @@ impl Rendered {
             text: text.into(),
             supervised: true,
             ends,
+            turn: self.turn,
         });
     }
 }
 
 impl Template {
     /// The names that [`by_name`](Self::by_name) knows.
-    pub const NAMES: [&'static str; 6] = [
+    pub const NAMES: [&'static str; 16] = [
         "alpaca",
         "alpaca-lora",
         "alpaca-zh",
         "chatml",
         "vicuna",
         "model",
+        "qlora",
+        "chinese-alpaca",
+        "vicuna_v1.1",
+        "llama-2",
+        "chinese-alpaca2",
+        "baize",
+        "stable-vicuna",
+        "metharme",
+        "belle",
+        "pygmalion",
     ];
 
     /// The template of a name; `model` is the chat template that comes with `tokenizer`.
@@ -131,21 +130,88 @@ impl Template {
     /// [`Error::UnknownTemplate`] with the known names; for `model` those of
     /// [`model`](Self::model).
     pub fn by_name(name: &str, tokenizer: &Tokenizer) -> Result<Self> {
-        Ok(Self(match name {
-            "alpaca" => Kind::Alpaca(&ALPACA),
-            "alpaca-lora" => Kind::Alpaca(&ALPACA_LORA),
-            "alpaca-zh" => Kind::Alpaca(&ALPACA_ZH),
-            "chatml" => Kind::Chatml,
-            "vicuna" => Kind::Vicuna,
-            "model" => return Self::model(tokenizer),
-            _ => {
-                let known = Self::NAMES.join(", ");
-                return Err(Error::UnknownTemplate {
-                    name: name.to_owned(),
-                    known,
-                });
-            }
-        }))
+        match name {
+            "chatml" => Ok(Self(Kind::Chatml)),
+            "vicuna" => Ok(Self(Kind::Vicuna)),
+            "model" => Self::model(tokenizer),
+            _ => Self::built_in(name),
+        }
+    }
+
+    fn built_in(name: &str) -> Result<Self> {
+        let entry = Registry::built_in()?.entry(name);
+        let entry = entry.ok_or_else(|| Error::UnknownTemplate {
+            name: name.to_owned(),
+            known: Self::NAMES.join(", "),
+        })?;
+        Ok(Self::from_entry(name, entry?))
+    }
+
+    /// A template of a file of one's own: JSON, or YAML where it is named `.yaml` or `.yml`. The file
+    /// holds an array of templates, an object with such an array under `templates`, or one template.
+    /// A file named `.jinja` is one chat template, named as the file without the ending.
+    ///
+    /// A template has a `name` and either FastChat's fields (`system_template`, `system_message`,
+    /// `roles`, `messages`, `offset`, `sep_style`, `sep`, `sep2`, `stop_str`, `stop_token_ids`; and
+    /// `eos`, after which answers the tokenizer's end-of-sequence token follows: `never`, `each` or
+    /// `last`; and `bos`, false where no beginning-of-sequence token comes first), or a
+    /// `chat_template` (Jinja, with `bos_token` and `eos_token`, by default the tokenizer's), or
+    /// Alpaca's (`preamble`, `preamble_with_input`, `instruction`, `input`, `response`).
+    ///
+    /// The stop ids of the template that the tokenizer does not have are passed over.
+    ///
+    /// ```
+    /// use llm_data::{Message, Role, Template};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("mine.yaml");
+    /// # std::fs::write(&path, "
+    /// # - {name: mine, system_message: Hi., roles: [Q, A], sep_style: ADD_COLON_SINGLE, sep: \"\\n\"}
+    /// # ")?;
+    /// let template = Template::from_file(&path, "mine")?;
+    /// let text = template.text(&[Message::new(Role::User, "1+1?")])?;
+    /// assert_eq!(text, "Hi.\nQ: 1+1?\nA:");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Json`] and [`Error::Yaml`] for the file as a whole;
+    /// [`Error::TemplateNotInFile`]; [`Error::UnknownSeparatorStyle`] and [`Error::TemplateEntry`]
+    /// for the template, and for all of them where one has no name;
+    /// [`Error::ChatTemplateSyntax`].
+    pub fn from_file(path: impl AsRef<Path>, name: &str) -> Result<Self> {
+        let registry = Registry::read(path.as_ref())?;
+        let entry = registry
+            .entry(name)
+            .ok_or_else(|| Error::TemplateNotInFile {
+                path: path.as_ref().to_owned(),
+                name: name.to_owned(),
+                known: registry.names(),
+            })?;
+        Ok(Self::from_entry(name, entry?))
+    }
+
+    /// The names of the templates in a file, in its order.
+    ///
+    /// # Errors
+    /// Those of [`from_file`](Self::from_file) for the file as a whole.
+    pub fn names_in_file(path: impl AsRef<Path>) -> Result<Vec<String>> {
+        Ok(Registry::read(path.as_ref())?.names())
+    }
+
+    fn from_entry(name: &str, entry: Entry) -> Self {
+        Self(match entry {
+            Entry::Alpaca(texts) => Kind::Alpaca(Arc::new(texts)),
+            Entry::Separated(fields) => Kind::Separated(Arc::new(fields)),
+            Entry::Jinja(chat, tokens) => Kind::Model(Arc::new(Jinja {
+                name: name.to_owned(),
+                chat,
+                open: tokens.map(|token| token.is_none()),
+                tools: None,
+            })),
+        })
     }
 
     /// The checkpoint's own chat template.
@@ -165,11 +231,53 @@ impl Template {
                 path: tokenizer.path().to_owned(),
             });
         };
-        let token = |id: Option<u32>| id.and_then(|id| tokenizer.token(id)).unwrap_or_default();
-        let (bos, eos) = (token(tokenizer.bos_id()), token(tokenizer.eos_id()));
-        Ok(Self(Kind::Model(Arc::new(ChatTemplate::new(
-            source, &bos, &eos,
-        )?))))
+        let [bos, eos] = ends(tokenizer);
+        Ok(Self(Kind::Model(Arc::new(Jinja {
+            name: "model".to_owned(),
+            chat: ChatTemplate::new(source, &bos, &eos)?,
+            open: [false; 2],
+            tools: None,
+        }))))
+    }
+
+    /// The same template with tools that the assistant may call, as JSON: what a chat template finds
+    /// under `tools`, in training and in generation.
+    ///
+    /// # Errors
+    /// [`Error::Option`] where the template is no chat template, or the tools are no array.
+    pub fn with_tools(&self, tools: Value) -> Result<Self> {
+        let bad = |expected, got: &str| Error::Option {
+            field: "tools",
+            expected,
+            got: got.to_owned(),
+        };
+        let Kind::Model(jinja) = &self.0 else {
+            return Err(bad("a chat template", self.name()));
+        };
+        if !tools.is_array() {
+            return Err(bad("an array", crate::record::type_name(&tools)));
+        }
+        let tools = Some(tools);
+        Ok(Self(Kind::Model(Arc::new(Jinja {
+            tools,
+            ..Jinja::clone(jinja)
+        }))))
+    }
+
+    /// The same template with the tokenizer's tokens where it names none of its own.
+    pub(crate) fn bind(self, tokenizer: &Tokenizer) -> Self {
+        match self.0 {
+            Kind::Model(jinja) if jinja.open.contains(&true) => {
+                let mut jinja = Arc::unwrap_or_clone(jinja);
+                let [bos, eos] = ends(tokenizer);
+                let open = std::mem::take(&mut jinja.open);
+                jinja.chat = jinja
+                    .chat
+                    .with_tokens(open[0].then_some(bos), open[1].then_some(eos));
+                Self(Kind::Model(Arc::new(jinja)))
+            }
+            _ => self,
+        }
     }
 
     /// The template for a checkpoint when none is named: its own where it has one, else `alpaca`.
@@ -178,75 +286,139 @@ impl Template {
     /// Those of [`model`](Self::model) where it has one that cannot be used.
     pub fn default_for(tokenizer: &Tokenizer) -> Result<Self> {
         match Self::model(tokenizer) {
-            Err(Error::NoChatTemplate { .. }) => Ok(Self(Kind::Alpaca(&ALPACA))),
+            Err(Error::NoChatTemplate { .. }) => Self::built_in("alpaca"),
             own => own,
         }
     }
 
-    /// The template's name, one of [`NAMES`](Self::NAMES).
-    pub fn name(&self) -> &'static str {
+    /// The template's name: one of [`NAMES`](Self::NAMES), or that in its file.
+    pub fn name(&self) -> &str {
         match &self.0 {
-            Kind::Alpaca(texts) => texts.name,
+            Kind::Alpaca(texts) => &texts.name,
+            Kind::Separated(fields) => &fields.name,
             Kind::Chatml => "chatml",
             Kind::Vicuna => "vicuna",
-            Kind::Model(_) => "model",
+            Kind::Model(jinja) => &jinja.name,
         }
     }
 
     /// All that makes up the template, as text: two templates of the same definition write the same.
     /// To be hashed, where one must know later which it was.
     pub fn definition(&self) -> String {
-        let parts: Vec<&str> = match &self.0 {
-            Kind::Alpaca(texts) => vec![
-                texts.preamble,
-                texts.preamble_with_input,
-                texts.instruction,
-                texts.input,
-                texts.response,
-            ],
-            Kind::Chatml => vec!["<|im_start|>", CHATML_END],
-            Kind::Vicuna => vec![VICUNA_SYSTEM, VICUNA_END],
-            Kind::Model(chat) => vec![chat.source()],
+        let parts = match &self.0 {
+            Kind::Alpaca(texts) => [
+                texts.preamble.as_str(),
+                &texts.preamble_with_input,
+                &texts.instruction,
+                texts.input.as_deref().unwrap_or_default(),
+                &texts.response,
+            ]
+            .join("\n"),
+            Kind::Separated(fields) => fields.source.clone(),
+            Kind::Chatml => ["<|im_start|>", CHATML_END].join("\n"),
+            Kind::Vicuna => [VICUNA_SYSTEM, VICUNA_END].join("\n"),
+            Kind::Model(jinja) => jinja.definition(),
         };
-        format!("{}\n{}", self.name(), parts.join("\n"))
+        format!("{}\n{parts}", self.name())
     }
 
-    /// The text that ends an answer, for tokenizers that have no token for it; empty where answers
+    /// The texts that end an answer, for tokenizers that have no token for them; empty where answers
     /// end with the tokenizer's own end-of-sequence token.
-    pub fn stop_strings(&self) -> &'static [&'static str] {
+    pub fn stop_strings(&self) -> Vec<&str> {
         match &self.0 {
-            Kind::Alpaca(_) | Kind::Model(_) => &[],
-            Kind::Chatml => &[CHATML_END],
-            Kind::Vicuna => &[VICUNA_END],
+            Kind::Alpaca(_) | Kind::Model(_) => Vec::new(),
+            Kind::Separated(fields) => fields.stop_str.iter().map(String::as_str).collect(),
+            Kind::Chatml => vec![CHATML_END],
+            Kind::Vicuna => vec![VICUNA_END],
+        }
+    }
+
+    /// The stops that a template's file names beside what the template writes: texts and ids.
+    pub(crate) fn extra_stops(&self) -> (&[String], &[u32]) {
+        match &self.0 {
+            Kind::Separated(fields) => (&fields.stop_str, &fields.stop_token_ids),
+            _ => (&[], &[]),
         }
     }
 
     /// Whether answers end with the tokenizer's end-of-sequence token.
     pub(crate) fn needs_eos(&self) -> bool {
-        matches!(self.0, Kind::Alpaca(_))
+        match &self.0 {
+            Kind::Alpaca(_) => true,
+            Kind::Separated(fields) => fields.eos != Eos::Never,
+            _ => false,
+        }
+    }
+
+    /// The text of a conversation as the template writes it; up to where generation goes on, where
+    /// the last message is the user's. An end-of-sequence token that only the tokenizer can name is
+    /// not in it. FastChat's `get_prompt`.
+    ///
+    /// # Errors
+    /// [`Error::Conversation`] for an order of messages that no template knows, and what a chat
+    /// template refuses.
+    pub fn text(&self, messages: &[Message]) -> Result<String> {
+        if let Kind::Model(jinja) = &self.0 {
+            let asked = messages.last().is_some_and(|last| last.role == Role::User);
+            let options = ChatOptions {
+                add_generation_prompt: asked,
+                tools: jinja.tools.as_ref(),
+            };
+            return Ok(jinja.chat.render_with(messages, options)?.text);
+        }
+        let dialogue = Dialogue::from_messages(messages)?;
+        if let Kind::Separated(fields) = &self.0
+            && let Some(text) = fields.whole(&dialogue)
+        {
+            return Ok(text);
+        }
+        let rendered = self.render(&dialogue, &Specials::new([]))?;
+        let texts = rendered.segments.into_iter().map(|segment| segment.text);
+        Ok(texts.collect())
     }
 
     /// Writes a conversation down. The text before an answer is what the same conversation
     /// without that answer and what follows gives.
     pub(crate) fn render(&self, dialogue: &Dialogue<'_>, specials: &Specials) -> Result<Rendered> {
         let source = match &self.0 {
-            Kind::Model(chat) => chat.source(),
-            _ => "",
+            Kind::Model(jinja) => Cow::from(jinja.definition()),
+            Kind::Separated(fields) => Cow::from(&fields.source),
+            _ => Cow::default(),
         };
-        let mark = unused_mark(dialogue.texts().chain([source]));
+        let mark = unused_mark(dialogue.texts().chain([&*source]));
         let mut out = Rendered {
             segments: Vec::new(),
             mark,
+            bos: true,
+            turn: 0,
         };
         let guard = |text: &str| specials.guard(text, mark).into_owned();
         match &self.0 {
-            Kind::Alpaca(texts) => alpaca(texts, dialogue, guard, &mut out),
+            Kind::Alpaca(texts) => texts.write(dialogue, guard, &mut out),
+            Kind::Separated(fields) => fields.write(dialogue, specials, guard, &mut out),
             Kind::Chatml => chatml(dialogue, guard, &mut out),
             Kind::Vicuna => vicuna(dialogue, guard, &mut out),
-            Kind::Model(chat) => model::write(chat, dialogue, specials, guard, &mut out)?,
+            Kind::Model(jinja) => model::write(jinja, dialogue, specials, guard, &mut out)?,
         }
         Ok(out)
     }
+}
+
+impl Jinja {
+    /// The template and its tools, as text.
+    fn definition(&self) -> String {
+        let source = self.chat.source();
+        match &self.tools {
+            Some(tools) => format!("{source}\n{tools}"),
+            None => source.to_owned(),
+        }
+    }
+}
+
+/// The tokenizer's tokens for the beginning and the end of a sequence, as text.
+fn ends(tokenizer: &Tokenizer) -> [String; 2] {
+    let token = |id: Option<u32>| id.and_then(|id| tokenizer.token(id));
+    [tokenizer.bos_id(), tokenizer.eos_id()].map(|id| token(id).unwrap_or_default())
 }
 
 impl<'a> Dialogue<'a> {
@@ -262,42 +434,13 @@ impl<'a> Dialogue<'a> {
     }
 }
 
-/// The system text or the preamble once, then instruction, input and answer of each turn. Which
-/// preamble is decided by the first turn alone: a later one must not change what stands before
-/// an earlier answer.
-fn alpaca(
-    texts: &Alpaca,
-    dialogue: &Dialogue<'_>,
-    guard: impl Fn(&str) -> String,
-    out: &mut Rendered,
-) {
-    let with_input = dialogue
-        .turns
-        .first()
-        .is_some_and(|turn| !turn.input.is_empty());
-    let mut context = match dialogue.system {
-        Some(system) => guard(system),
-        None if with_input => texts.preamble_with_input.to_owned(),
-        None => texts.preamble.to_owned(),
-    };
-    for turn in &dialogue.turns {
-        context += &format!("\n\n{}{}\n\n", texts.instruction, guard(turn.instruction));
-        if !turn.input.is_empty() {
-            context += &format!("{}{}\n\n", texts.input, guard(turn.input));
-        }
-        out.context(std::mem::take(&mut context) + texts.response);
-        if let Some(answer) = turn.answer {
-            out.answer(guard(answer), true);
-        }
-    }
-}
-
 fn chatml(dialogue: &Dialogue<'_>, guard: impl Fn(&str) -> String, out: &mut Rendered) {
     let mut context = String::new();
     if let Some(system) = dialogue.system {
         context = format!("<|im_start|>system\n{}{CHATML_END}\n", guard(system));
     }
-    for turn in &dialogue.turns {
+    for (number, turn) in dialogue.turns.iter().enumerate() {
+        out.turn = number;
         let user = guard(&user_text(turn));
         context += &format!("<|im_start|>user\n{user}{CHATML_END}\n<|im_start|>assistant\n");
         out.context(std::mem::take(&mut context));
@@ -316,7 +459,8 @@ fn vicuna(dialogue: &Dialogue<'_>, guard: impl Fn(&str) -> String, out: &mut Ren
         .system
         .map_or_else(|| VICUNA_SYSTEM.to_owned(), &guard)
         + " ";
-    for turn in &dialogue.turns {
+    for (number, turn) in dialogue.turns.iter().enumerate() {
+        out.turn = number;
         context += &format!("USER: {} ASSISTANT:", guard(&user_text(turn)));
         out.context(std::mem::take(&mut context));
         if let Some(answer) = turn.answer {

@@ -227,6 +227,7 @@ mod tests {
                 ids: vec![0; all],
                 spoken: vec![false; all],
                 answer: all - last..all,
+                said: Vec::new(),
             })
         }
     }

@@ -5,10 +5,12 @@
 //! filter that adds its size to what the rendering has used, and each operand of `*` through one
 //! that lets only numbers pass. None of them changes a value.
 //!
-//! `{% generation %}` blocks, by which transformers marks the assistant's words, become blocks that
-//! always hold.
+//! `{% generation %}` blocks, by which transformers marks the assistant's words, become a filter over
+//! their text, in a scope of its own as there.
 
 use std::ops::Range;
+
+use super::generation;
 
 /// The filter for operands of `+`.
 pub(super) const TERM: &str = "bounded_term";
@@ -164,8 +166,11 @@ fn number_length(text: &str) -> usize {
 
 fn rewrite_tag(tag: &str, tokens: &[Token]) -> String {
     match first_name(tag, tokens) {
-        Some("generation") => return tag.replacen("generation", "if true", 1),
-        Some("endgeneration") => return tag.replacen("endgeneration", "endif", 1),
+        Some("generation") => {
+            let opened = format!("with %}}{{% filter {}", generation::FILTER);
+            return tag.replacen("generation", &opened, 1);
+        }
+        Some("endgeneration") => return tag.replacen("endgeneration", "endfilter %}{% endwith", 1),
         _ => {}
     }
     let mut filters: Vec<(usize, &str)> = Vec::new();
@@ -279,7 +284,7 @@ mod tests {
             ),
             (
                 "{%- generation %}x{% endgeneration -%}",
-                "{%- if true %}x{% endif -%}",
+                "{%- with %}{% filter generation_marks %}x{% endfilter %}{% endwith -%}",
             ),
             ("text {{ 你 + 好 }} {", "text {{ 你|b + 好|b }} {"),
         ] {

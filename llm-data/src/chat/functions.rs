@@ -9,7 +9,7 @@ use minijinja_contrib::pycompat;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
-use super::{MAX_TEXT, bounded, clock};
+use super::{MAX_TEXT, bounded, clock, generation};
 
 /// What a template said through `raise_exception`.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,7 @@ pub(super) fn register(environment: &mut Environment<'static>) {
         ValueKind::Number | ValueKind::Bool => Ok(value),
         kind => Err(failed(format!("`*` is for numbers here, not for a {kind}"))),
     });
+    environment.add_filter(generation::FILTER, generation::filter);
     environment.add_filter("tojson", to_json);
     environment.add_filter("join", join_filter);
     environment.add_filter(
@@ -82,7 +83,7 @@ fn failed(message: impl Into<String>) -> Error {
 struct Used(usize);
 
 /// Counts `bytes` of text.
-fn charge(state: &mut State, bytes: usize) -> Result<()> {
+pub(super) fn charge(state: &mut State, bytes: usize) -> Result<()> {
     let used = state.get_or_insert_extension_with(Used::default);
     used.0 = used.0.saturating_add(bytes);
     if used.0 > MAX_TEXT {

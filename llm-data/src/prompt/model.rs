@@ -2,11 +2,49 @@
 
 use std::ops::Range;
 
-use super::{Rendered, user_text};
-use crate::chat::ChatTemplate;
+use serde_json::Value;
+
+use super::{Jinja, Rendered, user_text};
+use crate::chat::{ChatOptions, ChatTemplate, ChatText};
 use crate::error::{Error, Result};
 use crate::record::{Dialogue, Message, Role};
 use crate::special::Specials;
+
+/// A chat template with its tools, in which people's special-token text is marked.
+struct Chat<'a> {
+    template: &'a ChatTemplate,
+    tools: Option<Value>,
+}
+
+impl<'a> Chat<'a> {
+    fn new(jinja: &'a Jinja, guard: &impl Fn(&str) -> String) -> Self {
+        Self {
+            template: &jinja.chat,
+            tools: jinja.tools.as_ref().map(|tools| guarded(tools, guard)),
+        }
+    }
+
+    fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<ChatText> {
+        let options = ChatOptions {
+            add_generation_prompt,
+            tools: self.tools.as_ref(),
+        };
+        self.template.render_with(messages, options)
+    }
+}
+
+/// The same value with all its texts and names guarded.
+fn guarded(value: &Value, guard: &impl Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => guard(text).into(),
+        Value::Array(items) => items.iter().map(|item| guarded(item, guard)).collect(),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| (guard(name), guarded(value, guard));
+            Value::Object(fields.iter().map(field).collect())
+        }
+        other => other.clone(),
+    }
+}
 
 /// Renders the conversation turn by turn, once up to each answer with the generation prompt and
 /// once with the answer; the answer's segment is the difference.
@@ -15,25 +53,31 @@ use crate::special::Specials;
 /// or the text before it (Mistral moves the system text to the last user message). The sequence
 /// then begins anew with that writing, so that what stands before the last answer is what
 /// generation gets, and the earlier answers are not supervised.
+///
+/// A template with `{% generation %}` blocks says itself what of a reply is supervised: what stands
+/// in a block when the whole conversation is written.
 pub(super) fn write(
-    chat: &ChatTemplate,
+    jinja: &Jinja,
     dialogue: &Dialogue<'_>,
     specials: &Specials,
     guard: impl Fn(&str) -> String,
     out: &mut Rendered,
 ) -> Result<()> {
+    let chat = &Chat::new(jinja, &guard);
     let mut messages: Vec<Message> = Vec::new();
     messages.extend(
         dialogue
             .system
             .map(|system| Message::new(Role::System, guard(system))),
     );
+    let mut whole = None;
     // All segments together.
     let mut done = String::new();
     let mut tail = String::new();
     for (index, turn) in dialogue.turns.iter().enumerate() {
         messages.push(Message::new(Role::User, guard(&user_text(turn))));
-        let prompt = chat.render(&messages, true)?;
+        out.turn = index;
+        let prompt = chat.render(&messages, true)?.text;
         match prompt.strip_prefix(&done) {
             Some(rest) => out.context(rest),
             None => {
@@ -45,37 +89,78 @@ pub(super) fn write(
         let Some(answer) = turn.answer else { continue };
         let answer = guard(answer);
         messages.push(Message::new(Role::Assistant, answer.clone()));
-        let full = chat.render(&messages, false)?;
-        let reply = match full.strip_prefix(&done) {
+        let full = &*whole.insert(chat.render(&messages, false)?);
+        let reply = match full.text.strip_prefix(&done) {
             Some(reply) => reply,
             None if index + 1 < dialogue.turns.len() => continue,
-            None => reply_behind_question(chat, &messages, &done, &full)?
-                .ok_or_else(|| not_a_prefix(&done, &full))?,
+            None => reply_behind_question(chat, &messages, &done, &full.text)?
+                .ok_or_else(|| not_a_prefix(&done, &full.text))?,
         };
-        let (reply, rest) = reply.split_at(reply_end(reply, &answer, specials, out.mark));
-        if says_something(reply, specials, out.mark) {
-            out.answer(reply, false);
-        } else {
-            out.context(reply);
-        }
-        done += reply;
-        rest.clone_into(&mut tail);
+        let begin = full.text.len() - reply.len();
+        let end = match chat.template.marks_generation() {
+            true => out.marked_reply(full, begin),
+            false => begin + out.reply(reply, &answer, specials),
+        };
+        done += &full.text[begin..end];
+        full.text[end..].clone_into(&mut tail);
     }
-    if !tail.is_empty()
-        && dialogue
-            .turns
-            .last()
-            .is_some_and(|turn| turn.answer.is_some())
-    {
+    if let Some(whole) = whole.filter(|_| chat.template.marks_generation()) {
+        out.keep_blocks(&whole);
+    }
+    let last = dialogue.turns.last();
+    if !tail.is_empty() && last.is_some_and(|turn| turn.answer.is_some()) {
         out.context(tail);
     }
     Ok(())
 }
 
+impl Rendered {
+    /// Writes a reply up to its end, which is returned.
+    fn reply(&mut self, reply: &str, answer: &str, specials: &Specials) -> usize {
+        let end = reply_end(reply, answer, specials, self.mark);
+        if says_something(&reply[..end], specials, self.mark) {
+            self.answer(&reply[..end], false);
+        } else {
+            self.context(&reply[..end]);
+        }
+        end
+    }
+
+    /// Writes the reply that begins at `begin`, of which what stands in blocks is supervised, up to
+    /// the end of the last of them, which is returned.
+    fn marked_reply(&mut self, full: &ChatText, begin: usize) -> usize {
+        let mut written = begin;
+        for block in full.generation.iter().filter(|block| block.end > begin) {
+            let start = block.start.max(begin);
+            if start > written {
+                self.context(&full.text[written..start]);
+            }
+            self.answer(&full.text[start..block.end], false);
+            written = block.end;
+        }
+        written
+    }
+
+    /// Takes the loss from answers that stand in no block of the `whole` conversation.
+    fn keep_blocks(&mut self, whole: &ChatText) {
+        let texts = self.segments.iter().map(|segment| segment.text.as_str());
+        if !whole.text.starts_with(&texts.collect::<String>()) {
+            return;
+        }
+        let mut begin = 0;
+        for segment in &mut self.segments {
+            let end = begin + segment.text.len();
+            let mut blocks = whole.generation.iter();
+            segment.supervised &= blocks.any(|block| block.start < end && begin < block.end);
+            begin = end;
+        }
+    }
+}
+
 /// The reply in `full` where the conversation begins differently from `prompt` but is the same
 /// behind the last user text.
 fn reply_behind_question<'a>(
-    chat: &ChatTemplate,
+    chat: &Chat<'_>,
     messages: &[Message],
     prompt: &str,
     full: &'a str,
@@ -87,7 +172,7 @@ fn reply_behind_question<'a>(
     const STAND_IN: &str = "\u{F0000}";
     let mut asked = before.to_vec();
     asked.push(Message::new(Role::User, STAND_IN));
-    let asked = chat.render(&asked, true)?;
+    let asked = chat.render(&asked, true)?.text;
     let behind = asked.rsplit_once(STAND_IN).map(|(_, behind)| behind);
     let Some(behind) = behind.filter(|behind| prompt.ends_with(behind)) else {
         return Ok(None);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod chat_limits;
+mod chat_marks;
 mod chat_models;
 mod common;
 mod data_files;
@@ -10,5 +11,7 @@ mod encoding;
 mod goldens;
 mod leakage;
 mod properties;
+mod template_files;
+mod template_rules;
 mod tokenizers;
 mod truncation;

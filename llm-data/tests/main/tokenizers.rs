@@ -97,7 +97,9 @@ fn a_bos_comes_once_or_not_at_all() {
         ..TokenizerFiles::default()
     })
     .unwrap();
-    for name in Template::NAMES {
+    // BELLE has no such token, and Llama 2 writes one behind each answer.
+    let others = ["belle", "llama-2", "chinese-alpaca2"];
+    for name in Template::NAMES.iter().filter(|name| !others.contains(name)) {
         let ids = encoder(&with_template, name, long())
             .encode(&record("a", "", "b"))
             .unwrap()

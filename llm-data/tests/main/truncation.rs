@@ -16,6 +16,10 @@ fn options(max_seq_len: usize) -> EncodeOptions {
 fn shortened(record: &AlpacaRecord, encoded: &Encoded) -> AlpacaRecord {
     let mut record = record.clone();
     record.history.drain(..encoded.truncation.history_turns);
+    // White space alone is no input: nothing is cut from it.
+    if record.input.trim().is_empty() {
+        record.input.clear();
+    }
     for _ in 0..encoded.truncation.user_chars {
         if record.input.pop().is_none() {
             record.instruction.pop();
