@@ -179,13 +179,19 @@ impl Encoder {
         self.encode_dialogue(Dialogue::from_record(record), None)
     }
 
-    /// Encodes one conversation; its last message must be the assistant's.
+    /// Encodes one conversation; its last message must be the assistant's. Where messages say whether they are
+    /// learned ([`Message::loss`](crate::Message::loss)), answers that say no are not supervised.
     ///
     /// # Errors
     /// As [`encode`](Self::encode), and [`Error::Conversation`] for an order of messages that no
     /// template knows.
     pub fn encode_conversation(&self, conversation: &Conversation) -> Result<Encoded> {
-        self.encode_dialogue(answered(&conversation.messages)?, None)
+        let messages = &conversation.messages;
+        if messages.iter().any(|message| message.loss.is_some()) {
+            let flags: Vec<bool> = messages.iter().map(|m| m.loss.unwrap_or(true)).collect();
+            return self.encode_conversation_flagged(conversation, &flags);
+        }
+        self.encode_dialogue(answered(messages)?, None)
     }
 
     /// Encodes one conversation of whose answers only those are supervised whose message has a true

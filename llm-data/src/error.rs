@@ -52,6 +52,72 @@ pub enum Error {
         /// How many problems there are.
         total: usize,
     },
+    /// A first record in which no known format is recognized.
+    #[error(
+        "{}: the first record is of no known format ({found}); name one of: {known}", path.display()
+    )]
+    NoFormat {
+        /// The file.
+        path: PathBuf,
+        /// The record's fields, or its type.
+        found: String,
+        /// The names of the formats.
+        known: String,
+    },
+    /// There is no data format of this name.
+    #[error("unknown format `{name}`, expected one of: {known}")]
+    UnknownFormatName {
+        /// The name that was asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A path or a glob under which there is no data file.
+    #[error("{pattern}: no data files")]
+    NoFiles {
+        /// The path or glob.
+        pattern: String,
+    },
+    /// A glob that is none.
+    #[error("{pattern}: {reason}")]
+    Pattern {
+        /// The glob.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that the crate was compiled without support for.
+    #[error("{}: needs the feature `{feature}` of llm-data", path.display())]
+    Feature {
+        /// The file.
+        path: PathBuf,
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A Parquet file is broken, or has a column that is no data of records.
+    #[error("{}: {reason}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A record that a format has no place for at all.
+    #[error("{what} cannot be written as {format}")]
+    CannotConvert {
+        /// What the record is, or which part of it is in the way.
+        what: &'static str,
+        /// The format's name.
+        format: &'static str,
+    },
+    /// A record that would lose something in a format.
+    #[error("written as {format} the record would lose: {losses}")]
+    Lossy {
+        /// The format's name.
+        format: &'static str,
+        /// What would be lost, by name.
+        losses: String,
+    },
     /// An evaluation file whose name does not say what is in it.
     #[error("{}: expected a file .json, .jsonl, .csv or .txt", path.display())]
     UnknownFormat {

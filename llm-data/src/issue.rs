@@ -6,7 +6,7 @@ use std::fmt;
 /// One problem of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordIssue {
-    /// The line in the file, from 1: where the record begins.
+    /// The line in the file, from 1: where the record begins; in Parquet the row.
     pub line: usize,
     /// The record's number in the file, from 1, bad ones counted.
     pub record: usize,
@@ -24,7 +24,8 @@ pub enum Reason {
     Syntax(String),
     /// The line is not UTF-8.
     NotUtf8,
-    /// The line is longer than [`LoadOptions::max_line_bytes`](crate::LoadOptions).
+    /// The line or the array's element is longer than
+    /// [`LoadOptions::max_line_bytes`](crate::LoadOptions).
     TooLong {
         /// The limit in bytes.
         limit: usize,
@@ -42,6 +43,17 @@ pub enum Reason {
     },
     /// ShareGPT: a `from` that is no known role.
     UnknownRole(String),
+    /// A role that no format knows, where calls of functions are accepted.
+    NoSuchRole(String),
+    /// Two lists that belong together and are not of the same length.
+    Lengths {
+        /// Elements of the first.
+        left: usize,
+        /// Elements of the second.
+        right: usize,
+    },
+    /// Pygmalion: chat lines of which the first has no speaker.
+    NoSpeaker,
     /// ShareGPT: the conversation begins with the assistant.
     StartsWithAssistant,
     /// ShareGPT: user and assistant do not take turns, or the last word is not the assistant's.
@@ -58,7 +70,9 @@ impl Reason {
             Self::Missing => "missing_field",
             Self::Empty => "empty_field",
             Self::WrongType { .. } => "wrong_type",
-            Self::UnknownRole(_) => "unknown_role",
+            Self::UnknownRole(_) | Self::NoSuchRole(_) => "unknown_role",
+            Self::Lengths { .. } => "lengths_differ",
+            Self::NoSpeaker => "no_speaker",
             Self::StartsWithAssistant => "starts_with_assistant",
             Self::OddOrder => "odd_order",
         }
@@ -80,6 +94,15 @@ impl fmt::Display for Reason {
                     "unknown role {role:?}, expected human, user, gpt, assistant or system"
                 )
             }
+            Self::NoSuchRole(role) => write!(
+                f,
+                "unknown role {role:?}, expected human, user, gpt, assistant, system, function_call or \
+                 observation"
+            ),
+            Self::Lengths { left, right } => {
+                write!(f, "{left} elements, but {right} in its counterpart")
+            }
+            Self::NoSpeaker => write!(f, "the first line of the chat has no speaker"),
             Self::StartsWithAssistant => write!(f, "the assistant speaks first"),
             Self::OddOrder => {
                 write!(f, "user and assistant must take turns, the assistant last")

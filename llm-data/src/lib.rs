@@ -38,6 +38,7 @@ mod encode;
 mod ending;
 mod error;
 mod files;
+mod format;
 mod inspect;
 mod issue;
 mod leakage;
@@ -50,6 +51,7 @@ mod special;
 mod split;
 mod stats;
 mod stop;
+mod stream;
 mod tokenizer;
 mod truncate;
 
@@ -58,6 +60,7 @@ pub use decode::DecodeStream;
 pub use encode::{EncodeOptions, Encoded, EncodedSet, Encoder, IGNORE_INDEX, Sample};
 pub use error::{Error, Result};
 pub use files::TokenizerFiles;
+pub use format::{Document, Format, Loss, Preference, Record};
 pub use inspect::{ShownToken, html, shown_tokens};
 pub use issue::{Reason, RecordIssue, count_by_reason};
 pub use leakage::{
@@ -69,5 +72,9 @@ pub use record::{AlpacaRecord, Conversation, Message, Role};
 pub use split::split;
 pub use stats::{Cut, Lengths, Statistics};
 pub use stop::StopStrings;
+pub use stream::{
+    Mixture, Numbered, OnLoss, ReadOptions, RecordReader, RecordWriter, Stop, WriteOptions,
+    Written, find_files,
+};
 pub use tokenizer::Tokenizer;
 pub use truncate::Truncation;

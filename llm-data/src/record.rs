@@ -27,7 +27,7 @@ pub struct AlpacaRecord {
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The frame of the conversation.
     System,
@@ -35,15 +35,21 @@ pub enum Role {
     User,
     /// The one who answers, and whose words are learned.
     Assistant,
+    /// The assistant calls a function: a JSON object `{name, arguments}`, or an array of them.
+    FunctionCall,
+    /// What a function gave back.
+    Observation,
 }
 
 impl Role {
-    /// The name in chat templates: `system`, `user`, `assistant`.
+    /// The name: `system`, `user`, `assistant`, `function_call`, `observation`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::FunctionCall => "function_call",
+            Self::Observation => "observation",
         }
     }
 }
@@ -53,8 +59,14 @@ impl Role {
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// The text.
+    /// The text. Of an Alpaca record it is the instruction and, on the next line, the input.
     pub content: String,
+    /// Whether its words are learned, where the file says so (`weight` 1 or 0).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<bool>,
+    /// The message's other fields. `input` says which end of the content is an Alpaca record's input.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 impl Message {
@@ -63,15 +75,47 @@ impl Message {
         Self {
             role,
             content: content.into(),
+            loss: None,
+            extra: Map::new(),
         }
+    }
+
+    /// Instruction and input: the content, divided where the field `input` says so; without one the
+    /// input is empty.
+    pub fn instruction_and_input(&self) -> (&str, &str) {
+        let input = self.extra.get("input").and_then(Value::as_str);
+        let divided = input.filter(|input| !input.is_empty()).and_then(|input| {
+            let instruction = self.content.strip_suffix(input)?.strip_suffix('\n')?;
+            Some((instruction, input))
+        });
+        divided.unwrap_or((&self.content, ""))
     }
 }
 
-/// A conversation: at most one system message, then user and assistant by turns.
+/// A conversation: at most one system message, then user and assistant by turns, with calls of
+/// functions and what they gave back between them where there are any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
+    /// The file's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// The messages, oldest first.
     pub messages: Vec<Message>,
+    /// The functions that the assistant may call, mostly a JSON array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<String>,
+    /// The record's other fields.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl From<Vec<Message>> for Conversation {
+    fn from(messages: Vec<Message>) -> Self {
+        Self {
+            messages,
+            ..Self::default()
+        }
+    }
 }
 
 /// One question and, unless it is still to be generated, its answer.
@@ -118,9 +162,10 @@ impl<'a> Dialogue<'a> {
             match (message.role, turns.last_mut()) {
                 (Role::System, None) if index == 0 => system = Some(message.content.as_str()),
                 (Role::User, _) if !open => {
+                    let (instruction, input) = message.instruction_and_input();
                     turns.push(Turn {
-                        instruction: &message.content,
-                        input: "",
+                        instruction,
+                        input,
                         answer: None,
                     });
                 }

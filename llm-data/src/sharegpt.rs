@@ -37,7 +37,7 @@ pub(crate) fn conversation(value: &Value) -> Result<Conversation, Problems> {
         problems.extend(order(&messages));
     }
     if problems.is_empty() {
-        Ok(Conversation { messages })
+        Ok(messages.into())
     } else {
         Err(problems)
     }
@@ -70,10 +70,7 @@ fn message(index: usize, row: &Value, problems: &mut Problems) -> Option<Message
         own.into_iter()
             .map(|(field, reason)| (format!("{place}.{field}"), reason)),
     );
-    Some(Message {
-        role: role?,
-        content,
-    })
+    Some(Message::new(role?, content))
 }
 
 /// What is wrong with the order of the speakers.

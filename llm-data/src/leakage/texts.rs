@@ -177,9 +177,7 @@ mod tests {
             (Role::User, "Bye"),
         ];
         let messages = messages.map(|(role, content)| Message::new(role, content));
-        let conversation = Conversation {
-            messages: messages.into(),
-        };
+        let conversation = Conversation::from(Vec::from(messages));
         assert_eq!(
             shown(&Texts::from(&conversation)),
             [

@@ -90,7 +90,7 @@ fn samples_have_the_ids_and_the_mask_of_transformers() {
             }
             let encoder = Encoder::new(tokenizer.clone(), template, long()).unwrap();
             let sample = encoder
-                .encode_conversation(&Conversation { messages })
+                .encode_conversation(&Conversation::from(messages))
                 .unwrap()
                 .sample;
             assert_eq!(json!(sample.input_ids), *ids, "{}", golden["name"]);
@@ -136,6 +136,7 @@ fn conversation() -> Conversation {
         messages: messages
             .map(|(index, text)| Message::new(roles[index % 2], *text))
             .collect(),
+        ..Conversation::default()
     }
 }
 

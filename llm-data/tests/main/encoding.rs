@@ -433,9 +433,7 @@ fn messages_in_an_odd_order_are_refused_with_their_number() {
     refused(&[System, System, User], 2);
     refused(&[User, Assistant], 3);
     refused(&[User, Assistant, Assistant], 3);
-    let open = llm_data::Conversation {
-        messages: vec![Message::new(User, "x")],
-    };
+    let open = llm_data::Conversation::from(vec![Message::new(User, "x")]);
     assert!(matches!(
         encoder.encode_conversation(&open),
         Err(Error::Conversation { message: 2, .. })

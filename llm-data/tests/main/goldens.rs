@@ -108,7 +108,7 @@ fn vicuna_prompts_are_those_of_fastchat() {
             prompt_text(&encoder, &messages)
         } else {
             let sample = encoder
-                .encode_conversation(&Conversation { messages })
+                .encode_conversation(&Conversation::from(messages))
                 .unwrap()
                 .sample;
             tokenizer.decode(&sample.input_ids, false).unwrap()
@@ -172,7 +172,7 @@ fn chatml_prompts_are_those_of_its_chat_template() {
             }
             Role::Assistant if !generation => {
                 let sample = encoder
-                    .encode_conversation(&Conversation { messages })
+                    .encode_conversation(&Conversation::from(messages))
                     .unwrap()
                     .sample;
                 tokenizer.decode(&sample.input_ids, false).unwrap()
@@ -193,14 +193,9 @@ fn conversation(case: &Value) -> Conversation {
         };
         Message::new(role, text(&turn[1]))
     };
-    Conversation {
-        messages: case["messages"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(message)
-            .collect(),
-    }
+    let messages = case["messages"].as_array().unwrap();
+    let messages: Vec<Message> = messages.iter().map(message).collect();
+    messages.into()
 }
 
 fn masked(tokenizer: &Tokenizer, template: &str, case: &Value) -> Sample {

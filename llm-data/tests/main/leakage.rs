@@ -195,13 +195,11 @@ fn history_and_conversations_are_compared_and_system_texts_are_not() {
     ];
     assert_eq!(shown(&compare(&[long], &evaluation)), found);
 
-    let conversation = Conversation {
-        messages: vec![
-            Message::new(Role::System, series("s", 13)),
-            Message::new(Role::User, "Hi."),
-            Message::new(Role::Assistant, series("h", 13)),
-        ],
-    };
+    let conversation = Conversation::from(vec![
+        Message::new(Role::System, series("s", 13)),
+        Message::new(Role::User, "Hi."),
+        Message::new(Role::Assistant, series("h", 13)),
+    ]);
     let set = EvaluationSet::new("test", (1..).zip(&evaluation));
     assert_eq!(shown(&find_leakage([(1, &conversation)], &[set])), found);
 }

@@ -133,6 +133,7 @@ fn samples_say_what_the_text_says() {
             .enumerate()
             .map(|(index, text)| Message::new([Role::User, Role::Assistant][index % 2], text))
             .collect(),
+        ..Default::default()
     };
     for name in Template::names_in_file(&path).unwrap() {
         let Ok(template) = Template::from_file(&path, &name) else {
@@ -471,7 +472,7 @@ proptest::proptest! {
             let messages: Vec<Message> = [Role::User, Role::Assistant].iter().zip(&values[5..]).map(|(role, text)| Message::new(*role, text)).collect();
             let _ = template.text(&messages);
             if let Ok(encoder) = Encoder::new(tiny(), template, long()) {
-                let _ = encoder.encode_conversation(&llm_data::Conversation { messages });
+                let _ = encoder.encode_conversation(&llm_data::Conversation::from(messages));
             }
         }
     }

@@ -65,11 +65,11 @@ fn conversation() -> impl Strategy<Value = Conversation> {
                 Message::new(Role::Assistant, answer),
             ]
         };
-        let messages = system
+        let messages: Vec<Message> = system
             .into_iter()
             .chain(turns.into_iter().flat_map(turn))
             .collect();
-        Conversation { messages }
+        Conversation::from(messages)
     })
 }
 
@@ -80,6 +80,7 @@ fn plain(conversation: &Conversation) -> Conversation {
         messages: messages
             .map(|message| Message::new(message.role, "x"))
             .collect(),
+        ..Conversation::default()
     }
 }
 
@@ -173,14 +174,14 @@ fn the_masks_of_the_references_hold_for_the_template_as_data() {
                 };
                 Message::new(role, turn[1].as_str().unwrap())
             };
-            let messages = case["messages"]
+            let messages: Vec<Message> = case["messages"]
                 .as_array()
                 .unwrap()
                 .iter()
                 .map(message)
                 .collect();
             let sample = encoder
-                .encode_conversation(&Conversation { messages })
+                .encode_conversation(&Conversation::from(messages))
                 .unwrap()
                 .sample;
             assert_eq!(serde_json::json!(sample.input_ids), case["input_ids"]);
@@ -210,6 +211,7 @@ fn turns(count: usize) -> Conversation {
     });
     Conversation {
         messages: messages.collect(),
+        ..Conversation::default()
     }
 }
 
@@ -286,7 +288,7 @@ fn a_page_shows_every_token_of_a_sample() {
         Message::new(Role::Assistant, "👩‍🔬🧬 & <script>"),
     ];
     let sample = encoder
-        .encode_conversation(&Conversation { messages })
+        .encode_conversation(&Conversation::from(messages))
         .unwrap()
         .sample;
     let tokens = shown_tokens(&tokenizer, &sample).unwrap();
@@ -307,4 +309,20 @@ fn a_page_shows_every_token_of_a_sample() {
         page.matches("<i class=s").count(),
         sample.supervised_tokens()
     );
+}
+
+#[test]
+fn messages_that_are_not_learned_are_not_supervised() {
+    let tokenizer = tiny();
+    let encoder = encoder(&tokenizer, "chatml", long());
+    let mut conversation = turns(3);
+    let flags = [true, false, true, true, true, false];
+    let flagged = encoder
+        .encode_conversation_flagged(&conversation, &flags)
+        .unwrap();
+    for (message, flag) in conversation.messages.iter_mut().zip(flags) {
+        message.loss = Some(flag);
+    }
+    assert_eq!(encoder.encode_conversation(&conversation).unwrap(), flagged);
+    assert!(flagged.sample.supervised_tokens() > 0);
 }
