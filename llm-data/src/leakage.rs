@@ -20,7 +20,7 @@
 mod files;
 mod index;
 mod texts;
-mod words;
+pub(crate) mod words;
 
 use std::fmt;
 

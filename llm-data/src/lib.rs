@@ -7,6 +7,8 @@
 //!   [`DecodeStream`] turns ids back into text one by one, [`StopStrings`] ends it.
 //! - [`load_alpaca`] and [`load_sharegpt`] read data files and say everything that is wrong with
 //!   them; [`split`] holds out a part, [`find_leakage`] says what of it is in the rest.
+//! - [`clean`] cleans conversations by named steps and accounts for each record; it finds texts that are
+//!   nearly the same, and says how near.
 //! - [`Template`] is how a conversation is written down: Alpaca and its kin, ChatML, Vicuna, others of
 //!   FastChat's kind, those of a file of one's own, or the checkpoint's own [`ChatTemplate`].
 //! - [`Encoder`] makes [`Sample`]s of records, ids and labels in one pass, and prompts of
@@ -33,6 +35,7 @@
 //! ```
 
 mod chat;
+pub mod clean;
 mod decode;
 mod encode;
 mod ending;

@@ -4,7 +4,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 /// Calls `each` with the words of `text`, without case and punctuation.
-pub(super) fn for_each_word(text: &str, each: impl FnMut(&str)) {
+pub(crate) fn for_each_word(text: &str, each: impl FnMut(&str)) {
     let mut splitter = Splitter {
         word: String::new(),
         each,

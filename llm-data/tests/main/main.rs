@@ -5,8 +5,10 @@
 mod chat_limits;
 mod chat_marks;
 mod chat_models;
+mod cleaning;
 mod common;
 mod data_files;
+mod duplicates;
 mod encoding;
 mod format_data;
 mod formats;

@@ -1,0 +1,159 @@
+//! Who speaks when: FastChat's rules for ShareGPT conversations.
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Conversation, Message, Role};
+
+use super::verdict::{Found, Verdict, beginning};
+
+/// Options of [`Step::Turns`](super::Step).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Turns {
+    /// Whether a system message stays in front. FastChat, which has none, strips it as a message
+    /// that is not the user's. Default true.
+    pub keep_system: bool,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { keep_system: true }
+    }
+}
+
+impl Turns {
+    /// Strips one leading message that is not the user's and the trailing ones that are (two at
+    /// most); in between user and assistant must take turns.
+    pub(super) fn apply(&self, conversation: &mut Conversation) -> Verdict {
+        let messages = &mut conversation.messages;
+        let kept = usize::from(self.keep_system && starts_with(messages, Role::System));
+        let mut changes = Vec::new();
+        let too_short = |messages: &[Message]| {
+            if messages.len() <= kept + 1 {
+                let text = messages.last().map(|message| message.content.as_str());
+                return Err(Found::new(
+                    "too_few_turns",
+                    beginning(text.unwrap_or_default()),
+                ));
+            }
+            Ok(())
+        };
+        too_short(messages)?;
+        if messages[kept].role != Role::User {
+            let first = messages.remove(kept);
+            changes.push(Found::new("leading_answer", beginning(&first.content)));
+            too_short(messages)?;
+        }
+        let mut strip_question = |messages: &mut Vec<Message>| {
+            if let Some(last) = messages.pop_if(|last| last.role == Role::User) {
+                changes.push(Found::new("trailing_question", beginning(&last.content)));
+            }
+        };
+        strip_question(messages);
+        too_short(messages)?;
+        for (place, message) in messages[kept..].iter().enumerate() {
+            let expected = [Role::User, Role::Assistant][place % 2];
+            if message.role != expected {
+                return Err(Found::new("no_alternation", beginning(&message.content)));
+            }
+        }
+        strip_question(messages);
+        Ok(changes)
+    }
+}
+
+fn starts_with(messages: &[Message], role: Role) -> bool {
+    messages.first().is_some_and(|message| message.role == role)
+}
+
+/// Ends the conversation before the first empty message, and after the assistant's last: what
+/// FastChat does with <https://sharegpt.com/c/mrllZ6u>. Without an answer it is dropped.
+pub(super) fn cut_empty(conversation: &mut Conversation) -> Verdict {
+    let messages = &mut conversation.messages;
+    let kept = usize::from(starts_with(messages, Role::System));
+    let spoken = messages.iter().skip(kept);
+    let mut end = kept + spoken.take_while(|message| says(message)).count();
+    if end == messages.len() {
+        return Ok(Vec::new());
+    }
+    while end > kept && messages[end - 1].role == Role::User {
+        end -= 1;
+    }
+    let question = messages.get(kept).map(|message| message.content.as_str());
+    let found = Found::new("empty_turn", beginning(question.unwrap_or_default()));
+    if end == kept {
+        return Err(found);
+    }
+    messages.truncate(end);
+    Ok(vec![found])
+}
+
+/// Whether there is a message that begins with neither white space nor a control character.
+fn says(message: &Message) -> bool {
+    let first = message.content.trim().chars().next();
+    first.is_some_and(|first| !first.is_control())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn conversation(turns: &str) -> Conversation {
+        let mut conversation = Conversation::default();
+        conversation
+            .messages
+            .extend(turns.chars().map(|turn| match turn {
+                's' => Message::new(Role::System, "be brief"),
+                'u' => Message::new(Role::User, "question"),
+                'U' => Message::new(Role::User, ""),
+                'A' => Message::new(Role::Assistant, " \u{1}"),
+                _ => Message::new(Role::Assistant, "answer"),
+            }));
+        conversation
+    }
+
+    fn shown(conversation: &Conversation) -> String {
+        let roles = conversation.messages.iter().map(|message| message.role);
+        roles.map(|role| &role.as_str()[..1]).collect()
+    }
+
+    #[test]
+    fn the_ends_are_stripped_and_the_rest_must_alternate() {
+        let run = |turns: &str, keep_system| {
+            let mut conversation = conversation(turns);
+            match (Turns { keep_system }).apply(&mut conversation) {
+                Ok(changes) => format!("{} {}", shown(&conversation), changes.len()),
+                Err(found) => found.reason.to_owned(),
+            }
+        };
+        assert_eq!(run("ua", true), "ua 0");
+        assert_eq!(run("auau", true), "ua 2");
+        assert_eq!(run("suau", true), "sua 1");
+        assert_eq!(run("suau", false), "ua 2");
+        assert_eq!(run("saua", true), "sua 1");
+        assert_eq!(run("uaua", true), "uaua 0");
+        assert_eq!(run("uauu", true), "ua 2");
+        for short in ["", "u", "a", "au", "su", "uu", "s"] {
+            assert_eq!(run(short, true), "too_few_turns", "{short}");
+        }
+        for odd in ["uua", "aaua", "uuu", "uaa", "sus"] {
+            assert_eq!(run(odd, true), "no_alternation", "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_empty_turn_ends_the_conversation() {
+        let run = |turns: &str| {
+            let mut conversation = conversation(turns);
+            let verdict = cut_empty(&mut conversation);
+            verdict.map(|changes| (shown(&conversation), changes.len()))
+        };
+        assert_eq!(run("sua").unwrap(), ("sua".to_owned(), 0));
+        assert_eq!(run("suauA").unwrap(), ("sua".to_owned(), 1));
+        assert_eq!(run("uaUa").unwrap(), ("ua".to_owned(), 1));
+        assert_eq!(run("uAua").unwrap_err().reason, "empty_turn");
+        assert_eq!(run("sU").unwrap_err().reason, "empty_turn");
+    }
+}
