@@ -351,6 +351,53 @@ pub enum Error {
         /// How many there are.
         total: usize,
     },
+    /// A model that data comes from gave no reply.
+    #[error("the model gave no reply: {source}")]
+    Model {
+        /// What happened.
+        source: crate::generate::ModelError,
+    },
+    /// The next question might exceed the budget; it was not asked.
+    #[error(
+        "the budget ends here: the next question might bring {limit} to {needed}, allowed are \
+         {allowed}"
+    )]
+    Budget {
+        /// What is limited: cost, tokens, requests.
+        limit: &'static str,
+        /// The limit.
+        allowed: String,
+        /// What all runs on the cache would have used at most, the question included.
+        needed: String,
+    },
+    /// The budget limits the cost, and the prices do not say what the model costs.
+    #[error("the budget limits the cost, and there is no price for the model `{model}`")]
+    NoPrice {
+        /// The model.
+        model: String,
+    },
+    /// The cache of replies failed.
+    #[error("{}: the cache failed: {reason}", path.display())]
+    Cache {
+        /// Its file.
+        path: PathBuf,
+        /// What the database said.
+        reason: String,
+    },
+    /// Another process holds the cache of replies.
+    #[error("{}: another run is using this cache", path.display())]
+    CacheLocked {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// A prompt file that the generation programs cannot use.
+    #[error("{}: {reason}", path.display())]
+    Prompt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl Error {

@@ -9,6 +9,8 @@
 //!   them; [`split`] holds out a part, [`find_leakage`] says what of it is in the rest.
 //! - [`clean`] cleans conversations by named steps and accounts for each record; it finds texts that are
 //!   nearly the same, and says how near.
+//! - [`generate`] asks a strong model for data, through a cache and within a budget: Self-Instruct,
+//!   Evol-Instruct, self-chat, augmentation, answers.
 //! - [`Template`] is how a conversation is written down: Alpaca and its kin, ChatML, Vicuna, others of
 //!   FastChat's kind, those of a file of one's own, or the checkpoint's own [`ChatTemplate`].
 //! - [`Encoder`] makes [`Sample`]s of records, ids and labels in one pass, and prompts of
@@ -42,6 +44,7 @@ mod ending;
 mod error;
 mod files;
 mod format;
+pub mod generate;
 mod inspect;
 mod issue;
 mod leakage;

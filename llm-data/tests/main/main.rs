@@ -12,8 +12,13 @@ mod duplicates;
 mod encoding;
 mod format_data;
 mod formats;
+mod generate;
+mod generate_cache;
+mod generate_kill;
 mod goldens;
 mod leakage;
+#[cfg(feature = "http")]
+mod openai;
 mod properties;
 mod stream_files;
 mod streaming;

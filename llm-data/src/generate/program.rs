@@ -1,0 +1,144 @@
+//! What the programs share.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::cache::Question;
+use super::model::{ChatReply, ChatRequest, FinishReason, Sampling};
+use crate::clean::{RougeText, RougeUnit};
+use crate::record::AlpacaRecord;
+
+/// What every program needs to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerateOptions {
+    /// The model's name, as the server knows it.
+    pub model: String,
+    /// How replies are drawn.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// What all of a program's own draws come from.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+impl GenerateOptions {
+    /// The default sampling, seed 0.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            sampling: Sampling::default(),
+            seed: 0,
+        }
+    }
+
+    pub(crate) fn question(&self, prompt: String, attempt: u64) -> Question {
+        Question {
+            request: ChatRequest::new(self.model.clone(), prompt, self.sampling.clone()),
+            attempt,
+        }
+    }
+
+    /// A generator for the `number`th use in a program, the same whatever was drawn elsewhere.
+    pub(crate) fn draws(&self, program: &[u8; 8], number: u64) -> Draws {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
+        seed[8..16].copy_from_slice(program);
+        let mut rng = ChaCha8Rng::from_seed(seed);
+        rng.set_stream(number);
+        Draws(rng)
+    }
+}
+
+/// Seeded draws.
+pub(crate) struct Draws(ChaCha8Rng);
+
+impl Draws {
+    /// A number below `n`, which is not 0.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.0.next_u64() % n as u64) as usize
+    }
+
+    /// `count` of the items, or all of them, in a random order.
+    pub(crate) fn sample<'a, T>(&mut self, items: &'a [T], count: usize) -> Vec<&'a T> {
+        let mut places: Vec<usize> = (0..items.len()).collect();
+        let count = count.min(items.len());
+        for place in 0..count {
+            let drawn = place + self.below(items.len() - place);
+            places.swap(place, drawn);
+        }
+        places[..count].iter().map(|place| &items[*place]).collect()
+    }
+}
+
+/// What a program made.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Generated<T> {
+    /// The data, in an order that depends on the seed and the replies only.
+    pub records: Vec<T>,
+    /// What was not kept, by reason.
+    pub dropped: BTreeMap<&'static str, usize>,
+    /// Questions that the data came from.
+    pub questions: usize,
+}
+
+impl<T> Default for Generated<T> {
+    fn default() -> Self {
+        Self {
+            records: Vec::new(),
+            dropped: BTreeMap::new(),
+            questions: 0,
+        }
+    }
+}
+
+impl<T> Generated<T> {
+    pub(crate) fn drop(&mut self, reason: &'static str) {
+        *self.dropped.entry(reason).or_default() += 1;
+    }
+}
+
+/// The text of a reply that is whole, or why there is none.
+pub(crate) fn whole_text(reply: Option<&ChatReply>) -> Result<&str, &'static str> {
+    let choice = reply
+        .and_then(|reply| reply.choices.first())
+        .ok_or("no_reply")?;
+    match choice.finish_reason {
+        FinishReason::Length => return Err("cut_off"),
+        FinishReason::ContentFilter => return Err("content_filter"),
+        FinishReason::Stop | FinishReason::Other(_) => {}
+    }
+    let text = choice.text.trim();
+    if text.is_empty() {
+        Err("empty")
+    } else {
+        Ok(text)
+    }
+}
+
+/// The largest ROUGE-L F1 of a text against others, by words, or by characters where it is Chinese; 0
+/// where there are none.
+pub(crate) fn nearest(text: &str, others: &[String]) -> f64 {
+    let is_chinese = text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
+    let unit = match is_chinese {
+        true => RougeUnit::Characters,
+        false => RougeUnit::Words,
+    };
+    let text = RougeText::new(text, unit);
+    let scores = others
+        .par_iter()
+        .map(|other| text.score(&RougeText::new(other, unit)).f1);
+    scores.reduce(|| 0.0, f64::max)
+}
+
+/// Instruction and input as one text, as a record's user turn has them.
+pub(crate) fn user_text(record: &AlpacaRecord) -> String {
+    match record.input.trim() {
+        "" => record.instruction.clone(),
+        input => format!("{}\n{input}", record.instruction),
+    }
+}

@@ -1,0 +1,113 @@
+//! Asking again after a failure that may pass.
+
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+use super::model::{ModelError, ModelErrorKind};
+
+/// When and how often a question is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How often, after the first attempt. A reply that is malformed or too long is asked for once
+    /// more at most.
+    pub max_retries: usize,
+    /// The first wait; it doubles each time, and up to as much again is added by chance.
+    pub min_delay: Duration,
+    /// The longest wait before the part added by chance.
+    pub max_delay: Duration,
+    /// The longest `Retry-After` that is waited for; with a longer one the question fails at once.
+    pub max_retry_after: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// Six times, from 1 s to 60 s; a `Retry-After` of up to 5 min.
+    fn default() -> Self {
+        Self {
+            max_retries: 6,
+            min_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(60),
+            max_retry_after: Duration::from_secs(300),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// Calls `attempt` until it succeeds, fails for good, or the retries are used up. `cancelled`
+    /// ends a wait early.
+    pub(crate) fn run<T, E: AsModelError>(
+        &self,
+        cancelled: impl Fn() -> bool,
+        mut attempt: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut delays = ExponentialBuilder::new()
+            .with_min_delay(self.min_delay)
+            .with_max_delay(self.max_delay)
+            .with_max_times(self.max_retries)
+            .with_jitter()
+            .build();
+        let mut unreadable = 0;
+        loop {
+            let error = match attempt() {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let Some(failure) = error.as_model_error().filter(|f| f.kind.retryable()) else {
+                return Err(error);
+            };
+            if matches!(
+                failure.kind,
+                ModelErrorKind::Malformed | ModelErrorKind::BodyTooLarge
+            ) {
+                unreadable += 1;
+            }
+            let asked = failure.retry_after.unwrap_or_default();
+            let Some(delay) = delays.next() else {
+                return Err(error);
+            };
+            if unreadable > 1 || asked > self.max_retry_after {
+                return Err(error);
+            }
+            let delay = delay.max(asked);
+            tracing::debug!(error = %failure, ?delay, "asking again");
+            if !sleep(delay, &cancelled) {
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// An error that may be a model's.
+pub(crate) trait AsModelError {
+    fn as_model_error(&self) -> Option<&ModelError>;
+}
+
+impl AsModelError for ModelError {
+    fn as_model_error(&self) -> Option<&ModelError> {
+        Some(self)
+    }
+}
+
+impl AsModelError for crate::Error {
+    fn as_model_error(&self) -> Option<&ModelError> {
+        match self {
+            Self::Model { source } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the whole time passed.
+fn sleep(delay: Duration, cancelled: &impl Fn() -> bool) -> bool {
+    let begin = Instant::now();
+    loop {
+        if cancelled() {
+            return false;
+        }
+        let left = delay.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(50)));
+    }
+}
