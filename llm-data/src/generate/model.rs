@@ -214,7 +214,7 @@ impl std::error::Error for ModelError {}
 
 /// A strong model as a source of data: `OpenAiClient` (feature `http`) or any closure.
 ///
-/// One call is one attempt; [`Runner`](crate::Runner) repeats it, counts its cost, and remembers
+/// One call is one attempt; [`Runner`](crate::generate::Runner) repeats it, counts its cost, and remembers
 /// the reply.
 ///
 /// ```
