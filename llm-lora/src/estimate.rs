@@ -9,6 +9,7 @@ use llm_core::{LlamaConfig, LlamaForCausalLM, is_cpu};
 use llm_data::Sample;
 use serde::Serialize;
 
+use crate::track_path::track_path;
 use crate::{Adapter, LoraConfig, Result, TrainConfig};
 
 /// A run in numbers.
@@ -169,13 +170,7 @@ impl Count<'_> {
 }
 
 impl ModuleVisitor for Count<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
+    track_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.join(".");

@@ -45,6 +45,7 @@ mod identity;
 mod manifest;
 mod probe;
 mod targets;
+mod track_path;
 mod train;
 
 pub use adapter::Adapter;

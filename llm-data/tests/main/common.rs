@@ -141,3 +141,12 @@ pub(crate) fn with_template(source: &str) -> Tokenizer {
         json!({"eos_token": "</s>", "bos_token": "<s>", "chat_template": source}),
     )
 }
+
+/// Where each supervised segment begins: where the labels start, and behind an end token that
+/// another segment follows at once.
+pub(crate) fn begins(labels: &[i64]) -> Vec<usize> {
+    let supervised = |place: usize| labels[place] != IGNORE_INDEX;
+    (0..labels.len())
+        .filter(|&place| supervised(place) && (place == 0 || !supervised(place - 1)))
+        .collect()
+}

@@ -1,11 +1,9 @@
 //! What must hold for any text.
 
-use llm_data::{
-    AlpacaRecord, ChatTemplate, Encoder, IGNORE_INDEX, Message, Role, Template, Tokenizer,
-};
+use llm_data::{AlpacaRecord, ChatTemplate, Encoder, Message, Role, Template, Tokenizer};
 use proptest::prelude::*;
 
-use crate::common::{encoder, long, shared_tokenizer, tiny, unigram};
+use crate::common::{begins, encoder, long, shared_tokenizer, tiny, unigram};
 
 /// Texts with what is hard about them: special tokens, templates' own words, white space, scripts.
 fn any_text() -> impl Strategy<Value = String> {
@@ -91,15 +89,6 @@ fn messages(record: &AlpacaRecord) -> Vec<Message> {
     }
     messages.push(Message::new(Role::User, &record.instruction));
     messages
-}
-
-/// Where each supervised segment begins: where the labels start, and behind an end token that
-/// another segment follows at once.
-fn begins(labels: &[i64]) -> Vec<usize> {
-    let supervised = |place: usize| labels[place] != IGNORE_INDEX;
-    (0..labels.len())
-        .filter(|&place| supervised(place) && (place == 0 || !supervised(place - 1)))
-        .collect()
 }
 
 #[test]

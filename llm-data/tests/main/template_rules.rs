@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use llm_data::{
-    Conversation, EncodeOptions, Encoder, Error, IGNORE_INDEX, Message, Role, Template, Tokenizer,
-    html, shown_tokens,
+    Conversation, EncodeOptions, Encoder, Error, Message, Role, Template, Tokenizer, html,
+    shown_tokens,
 };
 use proptest::prelude::*;
 
-use crate::common::{encoder, long, shared, shared_json, shared_tokenizer, tiny, unigram};
+use crate::common::{begins, encoder, long, shared, shared_json, shared_tokenizer, tiny, unigram};
 use crate::template_files::data;
 
 /// An encoder for each template of FastChat's fixture and each made-up one, with tokenizers in turn.
@@ -82,13 +82,6 @@ fn plain(conversation: &Conversation) -> Conversation {
             .collect(),
         ..Conversation::default()
     }
-}
-
-fn begins(labels: &[i64]) -> Vec<usize> {
-    let supervised = |place: usize| labels[place] != IGNORE_INDEX;
-    (0..labels.len())
-        .filter(|&place| supervised(place) && (place == 0 || !supervised(place - 1)))
-        .collect()
 }
 
 #[test]

@@ -7,6 +7,7 @@ use burn::tensor::{DType, Tensor};
 use llm_core::TensorProblem;
 use llm_core::checkpoint::{LazyTensor, SafetensorsFile};
 
+use crate::track_path::track_path;
 use crate::{Bias, LoraConfig, Result, targets};
 
 /// `model.layers.0.self_attn.q_proj` of `model.layers.0.self_attn.q_proj.weight` and of
@@ -32,19 +33,6 @@ fn key(parameter: &str, config: &LoraConfig, modules: &BTreeSet<String>) -> Opti
         _ => return None,
     };
     Some(format!("base_model.model.{key}"))
-}
-
-/// Implements the bookkeeping of the path that all visitors and mappers here need.
-macro_rules! track_path {
-    () => {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-    };
 }
 
 /// Finds the parameters that belong to the adapter.

@@ -9,6 +9,7 @@ use llm_core::checkpoint::SafetensorsFile;
 
 use super::{Adapter, FILE};
 use crate::probe::Probe;
+use crate::track_path::track_path;
 use crate::{Error, Result};
 
 /// The adapter on disk is in f32, so nothing is lost; only where two runs of a device differ is there a
@@ -87,13 +88,7 @@ struct Compare<'a> {
 }
 
 impl ModuleVisitor for Compare<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
+    track_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let Some(key) = self.adapter.keys.get(&self.path.join(".")) else {
@@ -146,13 +141,7 @@ impl Inspect<'_> {
 }
 
 impl ModuleVisitor for Inspect<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
+    track_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.join(".");

@@ -9,6 +9,7 @@ use llm_core::{LlamaForCausalLM, TensorProblem};
 
 use super::TrainConfig;
 use super::gradients::Sums;
+use crate::track_path::track_path;
 use crate::{Error, Result};
 
 /// Parameters of fewer values share a group, and one update, with their neighbours: an adapter has
@@ -279,13 +280,7 @@ impl Grouping {
 }
 
 impl ModuleVisitor for Grouping {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
+    track_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if !param.is_require_grad() {
