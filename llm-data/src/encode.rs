@@ -1,6 +1,5 @@
 //! Records to token ids and labels, in one pass.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::ending::Ending;
@@ -8,7 +7,7 @@ use crate::error::{Error, Refused, Result};
 use crate::place::Place;
 use crate::prompt::{Rendered, Template};
 use crate::record::{AlpacaRecord, Conversation, Dialogue, Message, Role};
-use crate::stats::Statistics;
+use crate::stats::{Collector, Statistics};
 use crate::tokenizer::Tokenizer;
 use crate::truncate::{self, Truncation};
 
@@ -252,37 +251,24 @@ impl Encoder {
         encode: impl Fn(usize) -> Result<Encoded>,
     ) -> Result<EncodedSet> {
         let _span = tracing::info_span!("encode", records = count).entered();
-        let (mut samples, mut records, mut cuts) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut dropped, mut refused) = (BTreeMap::new(), Refused::default());
+        let (mut samples, mut records) = (Vec::new(), Vec::new());
+        let (mut collector, mut refused) = (Collector::default(), Refused::default());
         for record in 0..count {
-            let reason = match encode(record) {
-                Ok(Encoded { sample, truncation }) => {
-                    samples.push(sample);
+            match encode(record) {
+                Ok(encoded) => {
+                    collector.keep(&encoded);
+                    samples.push(encoded.sample);
                     records.push(record);
-                    cuts.push(truncation);
-                    continue;
                 }
-                Err(Error::DoesNotFit { .. }) => "template_does_not_fit",
-                Err(Error::NothingSupervised) => "nothing_supervised",
-                Err(Error::WhitespaceRun { .. }) => "white_space_run",
-                Err(error) if error.is_refusal() && self.options.skip_refused => "template_refused",
-                Err(error) if error.is_refusal() => {
-                    refused.push(error.of_record(record + 1));
-                    continue;
-                }
-                Err(error) => return Err(error.of_record(record + 1)),
-            };
-            *dropped.entry(reason.to_owned()).or_insert(0) += 1;
+                Err(error) => match self.reason_to_leave_out(error) {
+                    Ok(reason) => collector.leave_out(reason),
+                    Err(error) if error.is_refusal() => refused.push(error.of_record(record + 1)),
+                    Err(error) => return Err(error.of_record(record + 1)),
+                },
+            }
         }
         refused.check()?;
-        let statistics = Statistics::new(count, &samples, &cuts, dropped);
-        if samples.is_empty() {
-            let dropped = statistics.dropped_text();
-            return Err(Error::NothingLeft {
-                records: count,
-                dropped,
-            });
-        }
+        let statistics = collector.finish()?;
         if statistics.kept < count {
             tracing::warn!(dropped = count - statistics.kept, "records left out");
         }
@@ -291,6 +277,17 @@ impl Encoder {
             records,
             statistics,
         })
+    }
+
+    /// Why a record is left out that cannot be learned from; the error itself where it is another one.
+    pub(crate) fn reason_to_leave_out(&self, error: Error) -> Result<&'static str> {
+        match error {
+            Error::DoesNotFit { .. } => Ok("template_does_not_fit"),
+            Error::NothingSupervised => Ok("nothing_supervised"),
+            Error::WhitespaceRun { .. } => Ok("white_space_run"),
+            error if error.is_refusal() && self.options.skip_refused => Ok("template_refused"),
+            error => Err(error),
+        }
     }
 
     /// The ids that generation starts from: the conversation up to its last user message, and the

@@ -22,6 +22,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A prepared data set that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Prepared {
+        /// The set's directory, or one of its files.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
     /// A file as a whole is not the JSON that it should be.
     #[error("{}:{line}:{column}: {reason}", path.display())]
     Json {
@@ -108,6 +116,14 @@ pub enum Error {
         /// What the record is, or which part of it is in the way.
         what: &'static str,
         /// The format's name.
+        format: &'static str,
+    },
+    /// Records of another kind than is needed, such as plain texts where conversations are.
+    #[error("{}: {format} records are no conversations", path.display())]
+    NoConversation {
+        /// The file.
+        path: PathBuf,
+        /// The format that they were read in.
         format: &'static str,
     },
     /// A record that would lose something in a format.

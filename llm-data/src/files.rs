@@ -76,6 +76,28 @@ impl TokenizerFiles {
         Ok(files)
     }
 
+    /// A hash of all of it but the path.
+    pub(crate) fn fingerprint(&self) -> String {
+        let texts = [
+            Some(&self.tokenizer_json),
+            self.tokenizer_config.as_ref(),
+            self.special_tokens_map.as_ref(),
+            self.chat_template.as_ref(),
+        ];
+        let mut hasher = blake3::Hasher::new();
+        for text in texts {
+            let length = text.map_or(u64::MAX, |text| text.len() as u64);
+            hasher.update(&length.to_le_bytes());
+            hasher.update(text.map_or(&[], |text| text.as_bytes()));
+        }
+        let ids = self.eos_ids.iter().chain(&self.bos_id);
+        for id in ids {
+            hasher.update(&id.to_le_bytes());
+        }
+        hasher.update(&[u8::from(self.bos_id.is_some())]);
+        hasher.finalize().to_hex().to_string()
+    }
+
     pub(crate) fn named_tokens(&self, id: impl Fn(&str) -> Option<u32>) -> Result<NamedTokens> {
         let (config, map) = self.parsed()?;
         let named = |field: &str| {

@@ -49,9 +49,14 @@ mod inspect;
 mod issue;
 mod leakage;
 mod load;
+mod pack;
+mod parallel;
+mod pieces;
 mod place;
+mod prepared;
 mod prompt;
 mod record;
+mod samples;
 mod sharegpt;
 mod special;
 mod split;
@@ -73,8 +78,12 @@ pub use leakage::{
     EvaluationSet, Leakage, Overlap, OverlapKind, SetLeakage, Texts, find_leakage, load_evaluation,
 };
 pub use load::{LoadOptions, Loaded, OnBadRecord, load_alpaca, load_sharegpt};
+pub use pack::{Packed, best_fit};
+pub use pieces::{PieceRule, Pieces};
+pub use prepared::{Prepared, PreparedKey};
 pub use prompt::Template;
 pub use record::{AlpacaRecord, Conversation, Message, Role};
+pub use samples::{Ready, Samples};
 pub use split::split;
 pub use stats::{Cut, Lengths, Statistics};
 pub use stop::StopStrings;

@@ -55,7 +55,7 @@ pub struct Loaded<T> {
 }
 
 /// How many problems are held; a file that is no data at all has as many as it has lines.
-const MAX_ISSUES: usize = 10_000;
+pub(crate) const MAX_ISSUES: usize = 10_000;
 
 /// The problems of one record: field and reason.
 pub(crate) type Problems = Vec<(String, Reason)>;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::encode::Sample;
-use crate::truncate::Truncation;
+use crate::encode::Encoded;
+use crate::error::{Error, Result};
 
 /// A data set in numbers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Records that came in.
     pub records: usize,
@@ -30,7 +30,7 @@ pub struct Statistics {
 }
 
 /// Percentiles of the samples' lengths in tokens, by the nearest rank.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lengths {
     /// The shortest.
     pub min: usize,
@@ -47,7 +47,7 @@ pub struct Lengths {
 }
 
 /// Samples that were cut, by rule; one sample can count under several.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
     /// Samples that lost turns of their history.
     pub history: usize,
@@ -57,37 +57,57 @@ pub struct Cut {
     pub answer: usize,
 }
 
-impl Statistics {
-    pub(crate) fn new(
-        records: usize,
-        samples: &[Sample],
-        cuts: &[Truncation],
-        dropped: BTreeMap<String, usize>,
-    ) -> Self {
-        let mut lengths: Vec<usize> = samples
-            .iter()
-            .map(|sample| sample.input_ids.len())
-            .collect();
-        lengths.sort_unstable();
-        let tokens: usize = lengths.iter().sum();
-        let supervised_tokens: usize = samples.iter().map(Sample::supervised_tokens).sum();
-        let count = |cut: fn(&Truncation) -> usize| cuts.iter().filter(|&c| cut(c) > 0).count();
-        Self {
-            records,
-            kept: samples.len(),
-            tokens,
-            supervised_tokens,
-            supervised_share: supervised_tokens as f64 / tokens.max(1) as f64,
-            lengths: Lengths::new(&lengths),
-            cut: Cut {
-                history: count(|cut| cut.history_turns),
-                user: count(|cut| cut.user_chars),
-                answer: count(|cut| cut.answer_tokens),
-            },
-            dropped,
-        }
+/// What becomes of records, one by one.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    /// How many samples have a length.
+    lengths: BTreeMap<usize, usize>,
+    supervised_tokens: usize,
+    cut: Cut,
+    dropped: BTreeMap<String, usize>,
+}
+
+impl Collector {
+    pub(crate) fn keep(&mut self, encoded: &Encoded) {
+        let Encoded { sample, truncation } = encoded;
+        *self.lengths.entry(sample.input_ids.len()).or_insert(0) += 1;
+        self.supervised_tokens += sample.supervised_tokens();
+        self.cut.history += usize::from(truncation.history_turns > 0);
+        self.cut.user += usize::from(truncation.user_chars > 0);
+        self.cut.answer += usize::from(truncation.answer_tokens > 0);
     }
 
+    pub(crate) fn leave_out(&mut self, reason: &str) {
+        *self.dropped.entry(reason.to_owned()).or_insert(0) += 1;
+    }
+
+    /// # Errors
+    /// [`Error::NothingLeft`] where no sample was kept.
+    pub(crate) fn finish(self) -> Result<Statistics> {
+        let kept = self.lengths.values().sum();
+        let tokens = self.lengths.iter().map(|(length, count)| length * count);
+        let tokens: usize = tokens.sum();
+        let statistics = Statistics {
+            records: kept + self.dropped.values().sum::<usize>(),
+            kept,
+            tokens,
+            supervised_tokens: self.supervised_tokens,
+            supervised_share: self.supervised_tokens as f64 / tokens.max(1) as f64,
+            lengths: Lengths::new(&self.lengths, kept),
+            cut: self.cut,
+            dropped: self.dropped,
+        };
+        if kept == 0 {
+            return Err(Error::NothingLeft {
+                records: statistics.records,
+                dropped: statistics.dropped_text(),
+            });
+        }
+        Ok(statistics)
+    }
+}
+
+impl Statistics {
     /// Counts in the records that were already left out while loading
     /// ([`Loaded::refused`](crate::Loaded::refused)), also those whose issues are not held.
     pub fn add_refused(&mut self, refused: &BTreeMap<&'static str, usize>) {
@@ -110,11 +130,16 @@ impl Statistics {
 }
 
 impl Lengths {
-    /// From lengths in ascending order.
-    fn new(sorted: &[usize]) -> Self {
+    /// Of `samples` samples, so many of each length.
+    fn new(counts: &BTreeMap<usize, usize>, samples: usize) -> Self {
         let rank = |percent: usize| {
-            let rank = (sorted.len() * percent).div_ceil(100).max(1);
-            sorted.get(rank - 1).copied().unwrap_or(0)
+            let mut before = (samples * percent).div_ceil(100).max(1);
+            let found = counts.iter().find(|(_, count)| {
+                let here = before <= **count;
+                before = before.saturating_sub(**count);
+                here
+            });
+            found.map_or(0, |(length, _)| *length)
         };
         Self {
             min: rank(0),

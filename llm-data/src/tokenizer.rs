@@ -51,6 +51,7 @@ struct Inner {
     eos_ids: Vec<u32>,
     chat_template: Option<String>,
     named_templates: Vec<String>,
+    fingerprint: String,
 }
 
 impl Tokenizer {
@@ -111,6 +112,7 @@ impl Tokenizer {
             eos_ids: named.eos_ids,
             chat_template: named.chat_template,
             named_templates: named.named_templates,
+            fingerprint: files.fingerprint(),
         })))
     }
 
@@ -242,6 +244,11 @@ impl Tokenizer {
     /// `tokenizer.json`, or what errors call it.
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// A hash (BLAKE3, hexadecimal) of the contents of all files that the tokenizer was made from.
+    pub fn fingerprint(&self) -> &str {
+        &self.0.fingerprint
     }
 
     pub(crate) fn specials(&self) -> &Specials {

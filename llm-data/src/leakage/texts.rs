@@ -119,6 +119,12 @@ impl From<&AlpacaRecord> for Texts {
     }
 }
 
+impl From<Conversation> for Texts {
+    fn from(conversation: Conversation) -> Self {
+        Self::from(&conversation)
+    }
+}
+
 impl From<&Conversation> for Texts {
     fn from(conversation: &Conversation) -> Self {
         let mut texts = Self::default();

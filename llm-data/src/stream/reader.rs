@@ -9,7 +9,7 @@ use super::find::{find_files, uncompressed};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::format::{Format, Record};
-use crate::load::{Problems, issues};
+use crate::load::{MAX_ISSUES, Problems, issues};
 
 /// How records are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +121,41 @@ impl RecordReader {
             files: VecDeque::new(),
             current: Some(Current::new(path, rows, &options)),
             options,
+        }
+    }
+
+    /// What is wrong with all records of a file, where one of them is refused anyhow: reads on behind `first`,
+    /// an error of this reader's, to the file's end, and returns the problems of all bad records as one error.
+    pub fn all_problems(&mut self, first: Error) -> Error {
+        let Error::BadRecords {
+            path,
+            mut issues,
+            mut total,
+        } = first
+        else {
+            return first;
+        };
+        while let Some(current) = &mut self.current
+            && *current.path == *path
+        {
+            match current.advance(self.options.lenient) {
+                Ok(Some(_)) => {}
+                Err(Error::BadRecords {
+                    issues: more,
+                    total: further,
+                    ..
+                }) => {
+                    total += further;
+                    let room = MAX_ISSUES.saturating_sub(issues.len());
+                    issues.extend(more.into_iter().take(room));
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Error::BadRecords {
+            path,
+            issues,
+            total,
         }
     }
 

@@ -19,6 +19,8 @@ mod goldens;
 mod leakage;
 #[cfg(feature = "http")]
 mod openai;
+mod pieces;
+mod prepared;
 mod properties;
 mod stream_files;
 mod streaming;

@@ -1,0 +1,59 @@
+//! What a prepared data set is known by.
+
+use std::fs::File;
+use std::path::Path;
+
+use blake3::Hasher;
+
+use crate::encode::Encoder;
+use crate::error::{Error, Result};
+
+/// Changes with what encoding makes of the same input, and with the files' layout.
+const VERSION: u32 = 1;
+
+/// A hash (BLAKE3) of all that decides on a prepared data set: the tokenizer's files, the template, the
+/// options, and what the caller adds: the contents of the data files, the choice of their records.
+#[derive(Debug, Clone)]
+pub struct PreparedKey(Hasher);
+
+impl PreparedKey {
+    /// Of what an encoder makes of nothing yet.
+    pub fn new(encoder: &Encoder) -> Self {
+        Self(Hasher::new())
+            .text("version", &VERSION.to_string())
+            .text("crate", env!("CARGO_PKG_VERSION"))
+            .text("tokenizer", encoder.tokenizer().fingerprint())
+            .text("template", &encoder.template().definition())
+            .text("options", &format!("{:?}", encoder.options()))
+    }
+
+    /// With the contents of a data file; its name does not count.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn file(self, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut hasher = Hasher::new();
+        let hashed = File::open(path).and_then(|file| hasher.update_reader(file).map(drop));
+        hashed.map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(self.text("file", hasher.finalize().to_hex().as_str()))
+    }
+
+    /// With anything else that decides on the records, such as their format or which of them are held out.
+    #[must_use]
+    pub fn text(mut self, name: &str, value: &str) -> Self {
+        for part in [name, value] {
+            self.0.update(&(part.len() as u64).to_le_bytes());
+            self.0.update(part.as_bytes());
+        }
+        self
+    }
+
+    /// The directory's name: 32 hexadecimal digits.
+    pub fn name(&self) -> String {
+        self.0.finalize().to_hex()[..32].to_owned()
+    }
+}
