@@ -11,6 +11,9 @@ pub enum Error {
     /// Model, checkpoint or device.
     #[error(transparent)]
     Core(#[from] llm_core::Error),
+    /// Of samples that are read or still encoded.
+    #[error(transparent)]
+    Data(#[from] llm_data::Error),
     /// A file or directory could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

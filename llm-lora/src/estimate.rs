@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor};
 use llm_core::quant::{QuantFormat, Quantization};
 use llm_core::{LlamaConfig, LlamaForCausalLM, is_cpu};
-use llm_data::Sample;
+use llm_data::{Sample, Samples};
 use serde::Serialize;
 
 use crate::track_path::track_path;
@@ -21,8 +21,11 @@ pub struct Estimate {
     pub trained_parameters: u64,
     /// Values that are not.
     pub frozen_parameters: u64,
-    /// Training samples.
+    /// Training samples; those that are encoded so far where `all_samples` is false.
     pub samples: usize,
+    /// Whether these are all. If not, tokens are reckoned as if the others were like them, and `epochs` are
+    /// passes over so many samples.
+    pub all_samples: bool,
     /// Validation samples.
     pub validation_samples: usize,
     /// Optimizer steps.
@@ -83,7 +86,7 @@ impl Estimate {
         dtype: DType,
         quantization: Option<Quantization>,
         lora: Option<LoraConfig>,
-        (samples, validation): (&[Sample], &[Sample]),
+        (samples, validation): (&dyn Samples, &[Sample]),
         config: &TrainConfig,
     ) -> Result<Self> {
         let on_cpu = is_cpu(&model.device());
@@ -102,20 +105,27 @@ impl Estimate {
             adapters: 0,
         };
         model.visit(&mut count);
-        let total = |of: fn(&Sample) -> usize| samples.iter().map(|s| of(s) as u64).sum::<u64>();
-        let epochs = config.epochs(samples.len());
+        let ready = samples.wait_for(config.window())?;
+        let (mut tokens, mut supervised) = (0, 0);
+        for index in 0..ready.count {
+            let sample = samples.get(index)?;
+            tokens += sample.input_ids.len() as u64;
+            supervised += sample.supervised_tokens() as u64;
+        }
+        let epochs = config.epochs(ready.count);
         let over_epochs = |sum: u64| (sum as f64 * epochs) as u64;
-        let forward = Forward::new(&model, adapter.as_ref(), samples, config);
+        let forward = Forward::new(&model, adapter.as_ref(), samples, config)?;
         Ok(Self {
             base_parameters: count.trained + count.frozen - count.adapters / 4,
             trained_parameters: count.trained,
             frozen_parameters: count.frozen,
-            samples: samples.len(),
+            samples: ready.count,
+            all_samples: ready.all,
             validation_samples: validation.len(),
-            steps: config.total_steps(samples.len()),
+            steps: config.total_steps(ready.count),
             epochs,
-            tokens: over_epochs(total(|sample| sample.input_ids.len())),
-            supervised_tokens: over_epochs(total(Sample::supervised_tokens)),
+            tokens: over_epochs(tokens),
+            supervised_tokens: over_epochs(supervised),
             memory: Memory {
                 weights: count.weights,
                 adapter: count.adapters,
@@ -202,10 +212,10 @@ impl<'a> Forward<'a> {
     fn new(
         model: &'a LlamaForCausalLM,
         adapter: Option<&Adapter>,
-        samples: &[Sample],
+        samples: &dyn Samples,
         config: &TrainConfig,
-    ) -> Self {
-        let [tokens, supervised] = config.largest_forward(model, samples);
+    ) -> Result<Self> {
+        let [tokens, supervised] = config.largest_forward(model, samples)?;
         let sizes = model.config();
         let layers = (0..sizes.num_hidden_layers).map(|layer| kept(sizes, layer, adapter));
         let lowest = (0..sizes.num_hidden_layers).find(|layer| {
@@ -215,7 +225,7 @@ impl<'a> Forward<'a> {
         let layers: Vec<u64> = layers
             .skip(lowest.unwrap_or(sizes.num_hidden_layers))
             .collect();
-        Self {
+        Ok(Self {
             model: sizes,
             tokens: tokens as u64,
             supervised: supervised as u64,
@@ -224,7 +234,7 @@ impl<'a> Forward<'a> {
                 layers.iter().copied().max().unwrap_or(0),
             ],
             checkpointing: config.gradient_checkpointing,
-        }
+        })
     }
 
     fn activations(&self) -> u64 {
@@ -313,8 +323,16 @@ impl fmt::Display for Estimate {
         )?;
         writeln!(
             f,
-            "steps       {} ({:.2} epochs of {} samples, {} held out)",
-            self.steps, self.epochs, self.samples, self.validation_samples
+            "steps       {} ({:.2} epochs of {} samples{}, {} held out)",
+            self.steps,
+            self.epochs,
+            self.samples,
+            if self.all_samples {
+                ""
+            } else {
+                " encoded so far"
+            },
+            self.validation_samples
         )?;
         writeln!(
             f,

@@ -18,3 +18,4 @@ mod resume;
 #[path = "../../llm-core/tests/support.rs"]
 mod support;
 mod training;
+mod windows;

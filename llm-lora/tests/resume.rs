@@ -121,7 +121,7 @@ fn run(dir: &Path, method: Method, end: End) -> (Vec<Event>, Outcome) {
 }
 
 /// A history without its times.
-fn timeless(history: &[Event]) -> Vec<serde_json::Value> {
+pub(crate) fn timeless(history: &[Event]) -> Vec<serde_json::Value> {
     let row = |event: &Event| {
         let mut row = serde_json::to_value(event).unwrap();
         row.as_object_mut().unwrap().remove("seconds");

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use llm_core::TokenBatch;
-use llm_data::Sample;
+use llm_data::{Sample, Samples};
 
 use super::layout::{Numbered, Rows};
 use crate::{Error, Result};
@@ -60,32 +60,48 @@ fn supervised(sample: &Sample) -> impl Iterator<Item = (usize, i64)> {
     labels.filter(|(_, label)| *label >= 0)
 }
 
-/// Refuses a set from which nothing can be learnt, or with a sample that does not fit the model.
-pub(super) fn check(samples: &[Sample], set: &'static str, vocab_size: usize) -> Result<()> {
-    for (index, sample) in samples.iter().enumerate() {
-        let sample_error = |reason| Error::Sample { set, index, reason };
-        let (ids, labels) = (sample.input_ids.len(), sample.labels.len());
-        if ids != labels || ids == 0 {
-            return Err(sample_error(format!("{ids} input_ids, {labels} labels")));
-        }
-        let ids = sample.input_ids.iter().map(|id| i64::from(*id));
-        let out = |id: &i64| *id >= vocab_size as i64;
-        if let Some(id) = ids.chain(sample.labels.iter().copied()).find(out) {
-            return Err(sample_error(format!(
-                "token id {id} in a vocabulary of {vocab_size}"
-            )));
-        }
+/// Refuses a set from which nothing can be learnt, or with a sample that does not fit the model. Of a set
+/// that is read window by window, the first one is looked at.
+pub(super) fn check(
+    samples: &dyn Samples,
+    set: &'static str,
+    vocab_size: usize,
+    window: usize,
+) -> Result<()> {
+    let count = samples.wait_for(window)?.count.min(window);
+    let mut learns = false;
+    for index in 0..count {
+        let sample = samples.get(index)?;
+        check_sample(&sample, set, index, vocab_size)?;
+        learns |= supervised(&sample).next().is_some();
     }
-    if samples.is_empty() {
-        return Err(Error::NothingSupervised(format!("the {set} set is empty")));
-    }
-    match samples
-        .iter()
-        .any(|sample| supervised(sample).next().is_some())
-    {
-        true => Ok(()),
-        false => Err(Error::NothingSupervised(format!(
+    match (count, learns) {
+        (0, _) => Err(Error::NothingSupervised(format!("the {set} set is empty"))),
+        (_, true) => Ok(()),
+        (_, false) => Err(Error::NothingSupervised(format!(
             "all labels of the {set} set are masked"
         ))),
+    }
+}
+
+/// Refuses a sample that does not fit the model.
+pub(super) fn check_sample(
+    sample: &Sample,
+    set: &'static str,
+    index: usize,
+    vocab_size: usize,
+) -> Result<()> {
+    let sample_error = |reason| Error::Sample { set, index, reason };
+    let (ids, labels) = (sample.input_ids.len(), sample.labels.len());
+    if ids != labels || ids == 0 {
+        return Err(sample_error(format!("{ids} input_ids, {labels} labels")));
+    }
+    let ids = sample.input_ids.iter().map(|id| i64::from(*id));
+    let out = |id: &i64| *id >= vocab_size as i64;
+    match ids.chain(sample.labels.iter().copied()).find(out) {
+        Some(id) => Err(sample_error(format!(
+            "token id {id} in a vocabulary of {vocab_size}"
+        ))),
+        None => Ok(()),
     }
 }

@@ -273,8 +273,8 @@ pub fn list_checkpoints(dir: impl AsRef<Path>) -> Result<Vec<(usize, PathBuf)>> 
 pub(super) struct State {
     /// Steps done, which says where in which epoch the run is.
     pub(super) step: usize,
-    /// Samples in the training set.
-    pub(super) samples: usize,
+    /// Samples in the training set, where a run knows them.
+    pub(super) samples: Option<usize>,
     /// Updates done; steps that were left out are none.
     pub(super) optimizer_steps: u32,
     /// Where dropout's random stream is, in 32-bit words; a number too large for JSON's readers.
@@ -293,7 +293,7 @@ pub struct Best {
 
 impl State {
     /// Reads a checkpoint's state and history.
-    pub(super) fn read(checkpoint: &Path, samples: usize) -> Result<(Self, Vec<Event>)> {
+    pub(super) fn read(checkpoint: &Path, samples: Option<usize>) -> Result<(Self, Vec<Event>)> {
         let path = checkpoint.join(STATE);
         let state: Option<Self> = read_json(&path)?;
         let state = state.ok_or_else(|| Error::io(&path)(io::ErrorKind::NotFound.into()))?;
@@ -303,8 +303,15 @@ impl State {
             got,
         };
         if state.samples != samples {
-            let (expected, got) = (format!("a run over {samples} samples"), state.samples);
-            return Err(refuse(expected, format!("one over {got}")));
+            let over = |samples: Option<usize>| match samples {
+                Some(samples) => format!("{samples} samples"),
+                None => "windows of samples".to_owned(),
+            };
+            let (expected, got) = (over(samples), over(state.samples));
+            return Err(refuse(
+                format!("a run over {expected}"),
+                format!("one over {got}"),
+            ));
         }
         let history = read_metrics(checkpoint.join(METRICS))?;
         let rows = history.last().map_or(0, Event::step);

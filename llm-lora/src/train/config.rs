@@ -1,7 +1,7 @@
 //! How to train.
 
 use llm_core::{LlamaForCausalLM, is_cpu};
-use llm_data::Sample;
+use llm_data::Samples;
 
 use super::layout::{Layout, Numbered, Packing};
 use super::plan;
@@ -61,6 +61,9 @@ pub struct TrainConfig {
     pub on_nonfinite: OnNonfinite,
     /// Whether each epoch takes the samples in an order of its own.
     pub shuffle: bool,
+    /// So many samples are shuffled at a time, rounded up to whole steps; `None` is all of them. With a window
+    /// and `max_steps`, training begins when a window is encoded, and a set need not be known to its end.
+    pub shuffle_window: Option<usize>,
     /// Seed of order and dropout.
     pub seed: u64,
 }
@@ -85,6 +88,7 @@ impl Default for TrainConfig {
             eval_steps: None,
             on_nonfinite: OnNonfinite::default(),
             shuffle: true,
+            shuffle_window: None,
             seed: 42,
         }
     }
@@ -113,6 +117,7 @@ impl TrainConfig {
             ("num_epochs", self.num_epochs),
             ("max_steps", self.max_steps.unwrap_or(1)),
             ("eval_steps", self.eval_steps.unwrap_or(1)),
+            ("shuffle_window", self.shuffle_window.unwrap_or(1)),
         ];
         for (field, count) in counts {
             check(field, count > 0, "1 or more", count as f64)?;
@@ -144,12 +149,11 @@ impl TrainConfig {
     }
 
     /// How samples fall into forwards of `model`.
-    pub(super) fn layout(&self, model: &LlamaForCausalLM, samples: &[Sample]) -> Layout {
+    pub(super) fn layout(&self, model: &LlamaForCausalLM, samples: &dyn Samples) -> Layout {
         let rows = self.micro_batch_size.max(1);
-        let longest = samples.iter().map(|sample| sample.input_ids.len()).max();
         let tokens = match is_cpu(&model.device()) {
             true => CPU_TOKENS,
-            false => rows.saturating_mul(longest.unwrap_or(1)),
+            false => rows.saturating_mul(samples.longest().max(1)),
         };
         Layout {
             packing: self.packing,
@@ -158,23 +162,24 @@ impl TrainConfig {
         }
     }
 
-    /// The most tokens of a forward in the first epoch, or as much of it as is trained, padding included,
-    /// and the most that carry loss.
+    /// The most tokens of a forward in the first epoch (or its first window, or as much of it as is trained),
+    /// padding included, and the most that carry loss.
     pub(crate) fn largest_forward(
         &self,
         model: &LlamaForCausalLM,
-        samples: &[Sample],
-    ) -> [usize; 2] {
+        samples: &dyn Samples,
+    ) -> Result<[usize; 2]> {
         let layout = self.layout(model, samples);
-        let order = plan::order(samples.len(), 0, self);
         let mut largest = [0; 2];
-        let steps = order.chunks(self.samples_per_step());
-        for chosen in steps.take(self.total_steps(samples.len())) {
-            let numbered = |&index: &usize| Numbered {
-                index,
-                sample: &samples[index],
-            };
-            let chosen: Vec<Numbered> = chosen.iter().map(numbered).collect();
+        let steps = self.steps_of(samples)?;
+        let steps = steps.min(self.window().div_ceil(self.samples_per_step()));
+        for chosen in plan::epoch_steps(samples, self, 0).take(steps) {
+            let chosen = chosen?.indices;
+            let fetched = chosen.iter().map(|&index| samples.get(index));
+            let fetched: Vec<_> = fetched.collect::<std::result::Result<_, _>>()?;
+            let numbered = |(&index, sample)| Numbered { index, sample };
+            let fetched = fetched.iter().map(|sample| &**sample);
+            let chosen: Vec<Numbered> = chosen.iter().zip(fetched).map(numbered).collect();
             for rows in layout.forwards(&chosen) {
                 let width = |row: &Vec<Numbered>| row.iter().map(Numbered::len).sum::<usize>();
                 let tokens = rows.len() * rows.iter().map(width).max().unwrap_or(0);
@@ -183,7 +188,23 @@ impl TrainConfig {
                 largest = [largest[0].max(tokens), largest[1].max(supervised)];
             }
         }
-        largest
+        Ok(largest)
+    }
+
+    /// Samples that are shuffled at a time: whole steps.
+    pub(crate) fn window(&self) -> usize {
+        let steps = |window: usize| window.div_ceil(self.samples_per_step());
+        self.shuffle_window.map_or(usize::MAX, |window| {
+            steps(window).saturating_mul(self.samples_per_step())
+        })
+    }
+
+    /// Optimizer steps of a run over samples that need not be known to their end.
+    pub(super) fn steps_of(&self, samples: &dyn Samples) -> Result<usize> {
+        match self.max_steps {
+            Some(steps) => Ok(steps),
+            None => Ok(self.total_steps(samples.count()?)),
+        }
     }
 
     /// Samples in one optimizer step.

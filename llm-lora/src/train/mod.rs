@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{DType, Tensor};
 use llm_core::LlamaForCausalLM;
-use llm_data::Sample;
+use llm_data::{Sample, Samples};
 
 use batch::Batch;
 pub use checkpoint::{
@@ -41,7 +41,7 @@ use crate::Result;
 /// trainable, or loss or gradient are not finite. The model then is what the last step left.
 pub fn train(
     model: &mut LlamaForCausalLM,
-    samples: &[Sample],
+    samples: impl Samples,
     validation: &[Sample],
     config: &TrainConfig,
     on_event: impl FnMut(&Event) -> ControlFlow<()>,
@@ -66,8 +66,13 @@ fn take(model: &mut LlamaForCausalLM) -> LlamaForCausalLM {
 /// # Errors
 /// When no token is supervised, or an id is not in the vocabulary.
 pub fn evaluate(model: &LlamaForCausalLM, samples: &[Sample], config: &TrainConfig) -> Result<f64> {
-    batch::check(samples, "evaluation", model.config().vocab_size)?;
-    let layout = config.layout(model, samples);
+    batch::check(
+        &samples,
+        "evaluation",
+        model.config().vocab_size,
+        usize::MAX,
+    )?;
+    let layout = config.layout(model, &samples);
     let (mut sum, mut count) = (0.0, 0);
     for rows in layout.forwards(&layout::numbered(samples)) {
         let batch = Batch::new(&rows)?;

@@ -1,14 +1,15 @@
 //! What each step does, worked out ahead on a thread of its own.
 
+use std::iter;
 use std::sync::mpsc::SyncSender;
 
-use llm_data::Sample;
+use llm_data::{Ready, Samples};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::TrainConfig;
-use super::batch::Batch;
+use super::batch::{self, Batch};
 use super::layout::{Layout, Numbered};
 use crate::Result;
 
@@ -28,45 +29,117 @@ pub(super) struct Planned {
 
 /// Sends step after step behind the first `done` ones, epoch after epoch, until nobody listens any more.
 pub(super) fn plan(
-    samples: &[Sample],
+    samples: &dyn Samples,
     config: &TrainConfig,
-    layout: Layout,
+    model: (Layout, usize),
     done: usize,
     steps: &SyncSender<Result<Planned>>,
 ) {
-    let per_epoch = config.steps_per_epoch(samples.len());
-    let mut skip = done % per_epoch;
-    for epoch in done / per_epoch.. {
-        let order = order(samples.len(), epoch, config);
-        let steps_left = order.chunks(config.samples_per_step()).enumerate();
-        for (index, chosen) in steps_left.skip(std::mem::take(&mut skip)) {
-            let numbered = |&index: &usize| Numbered {
-                index,
-                sample: &samples[index],
-            };
-            let chosen: Vec<Numbered> = chosen.iter().map(numbered).collect();
-            let batches = layout.forwards(&chosen);
-            let batches: Result<Vec<_>> = batches.iter().map(Batch::new).collect();
-            let planned = batches.map(|batches| Planned {
-                epoch: epoch as f64 + (index + 1) as f64 / per_epoch as f64,
-                tokens: chosen.iter().map(Numbered::len).sum(),
-                supervised: batches.iter().map(|batch| batch.targets.len()).sum(),
-                batches,
-            });
-            if steps.send(planned).is_err() {
+    let mut skip = done;
+    for epoch in 0.. {
+        for chosen in epoch_steps(samples, config, epoch) {
+            if skip > 0 && chosen.is_ok() {
+                skip -= 1;
+                continue;
+            }
+            let planned = chosen.and_then(|chosen| prepare(&chosen, samples, model));
+            let failed = planned.is_err();
+            if steps.send(planned).is_err() || failed {
                 return;
             }
         }
     }
 }
 
-/// The order in which an epoch takes the samples.
-pub(super) fn order(samples: usize, epoch: usize, config: &TrainConfig) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..samples).collect();
-    if config.shuffle {
-        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        rng.set_stream(SHUFFLE + epoch as u64);
-        order.shuffle(&mut rng);
+fn prepare(
+    chosen: &Chosen,
+    samples: &dyn Samples,
+    (layout, vocab_size): (Layout, usize),
+) -> Result<Planned> {
+    let fetched: Vec<_> = chosen
+        .indices
+        .iter()
+        .map(|&index| samples.get(index))
+        .collect();
+    let fetched: Vec<_> = fetched.into_iter().collect::<std::result::Result<_, _>>()?;
+    let numbered = |(&index, sample)| Numbered { index, sample };
+    let all = chosen
+        .indices
+        .iter()
+        .zip(fetched.iter().map(|sample| &**sample));
+    let all: Vec<Numbered> = all.map(numbered).collect();
+    for Numbered { index, sample } in &all {
+        batch::check_sample(sample, "training", *index, vocab_size)?;
     }
-    order
+    let forwards = layout.forwards(&all);
+    let batches: Vec<Batch> = forwards.iter().map(Batch::new).collect::<Result<_>>()?;
+    Ok(Planned {
+        epoch: chosen.epoch,
+        tokens: all.iter().map(Numbered::len).sum(),
+        supervised: batches.iter().map(|batch| batch.targets.len()).sum(),
+        batches,
+    })
+}
+
+/// The samples of one step.
+pub(super) struct Chosen {
+    pub(super) indices: Vec<usize>,
+    /// Passes over the data that are done with it; whole ones where the order is by windows, when it need not
+    /// be known how long a pass is.
+    epoch: f64,
+}
+
+/// The steps of an epoch: the samples in their order, or shuffled, all or window by window. A window is
+/// waited for together with the sample behind it, so that an epoch's last step is known to be it.
+pub(super) fn epoch_steps<'a>(
+    samples: &'a dyn Samples,
+    config: &'a TrainConfig,
+    epoch: usize,
+) -> impl Iterator<Item = Result<Chosen>> + 'a {
+    let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+    rng.set_stream(SHUFFLE.wrapping_add(epoch as u64));
+    let (mut start, mut ended) = (0_usize, false);
+    let windows = iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        let end = start.saturating_add(config.window());
+        let ready = match samples.wait_for(end.saturating_add(1)) {
+            Ok(ready) => ready,
+            Err(error) => {
+                ended = true;
+                return Some(Err(error.into()));
+            }
+        };
+        let end = end.min(ready.count);
+        ended = end == ready.count;
+        let mut order: Vec<usize> = (start..end).collect();
+        if config.shuffle {
+            order.shuffle(&mut rng);
+        }
+        start = end;
+        Some(Ok((order, ready, ended)))
+    });
+    let per_step = config.samples_per_step();
+    let mut done = 0;
+    windows.flat_map(move |window: Result<(Vec<usize>, Ready, bool)>| {
+        let (order, ready, last) = match window {
+            Ok(window) => window,
+            Err(error) => return vec![Err(error)],
+        };
+        let steps = order.len().div_ceil(per_step);
+        let chosen = |(index, indices): (usize, &[usize])| {
+            let part = match config.shuffle_window {
+                None => (done + index + 1) as f64 / config.steps_per_epoch(ready.count) as f64,
+                Some(_) => f64::from(u8::from(last && index + 1 == steps)),
+            };
+            Ok(Chosen {
+                indices: indices.to_vec(),
+                epoch: epoch as f64 + part,
+            })
+        };
+        let all = order.chunks(per_step).enumerate().map(chosen).collect();
+        done += steps;
+        all
+    })
 }

@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Gradients;
 use llm_core::LlamaForCausalLM;
-use llm_data::Sample;
+use llm_data::{Sample, Samples};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tracing::{debug_span, info_span};
@@ -64,7 +64,7 @@ pub enum Outcome {
 /// ```
 pub struct Trainer<'a> {
     config: &'a TrainConfig,
-    samples: &'a [Sample],
+    samples: Arc<dyn Samples + 'a>,
     validation: &'a [Sample],
     checkpoints: Option<Checkpoints<'a>>,
     model: LlamaForCausalLM,
@@ -89,15 +89,15 @@ impl<'a> Trainer<'a> {
     /// trainable.
     pub fn new(
         model: LlamaForCausalLM,
-        samples: &'a [Sample],
+        samples: impl Samples + 'a,
         validation: &'a [Sample],
         config: &'a TrainConfig,
     ) -> Result<Self> {
         config.validate()?;
         let vocab_size = model.config().vocab_size;
-        batch::check(samples, "training", vocab_size)?;
+        batch::check(&samples, "training", vocab_size, config.window())?;
         if !validation.is_empty() {
-            batch::check(validation, "validation", vocab_size)?;
+            batch::check(&validation, "validation", vocab_size, usize::MAX)?;
         }
         let mut dropout = ChaCha8Rng::seed_from_u64(config.seed);
         dropout.set_stream(DROPOUT);
@@ -108,7 +108,7 @@ impl<'a> Trainer<'a> {
         }
         Ok(Self {
             config,
-            samples,
+            samples: Arc::new(samples),
             validation,
             checkpoints: None,
             model,
@@ -136,12 +136,12 @@ impl<'a> Trainer<'a> {
     /// When a file is absent, malformed or not of a run over the same parameters and as many samples.
     pub fn resume(&mut self, checkpoint: &Path) -> Result<()> {
         let _span = info_span!("resume").entered();
-        let (state, mut history) = State::read(checkpoint, self.samples.len())?;
+        let (state, mut history) = State::read(checkpoint, self.known_samples()?)?;
         let dropout_position = state.dropout_position(checkpoint)?;
         let optimizer = State::optimizer(checkpoint)?;
         self.optimizer.restore(&optimizer, state.optimizer_steps)?;
         self.dropout.set_word_pos(dropout_position);
-        let total_steps = self.config.total_steps(self.samples.len());
+        let total_steps = self.total_steps()?;
         for event in &mut history {
             if let Event::Step(step) = event {
                 step.total_steps = total_steps;
@@ -158,6 +158,14 @@ impl<'a> Trainer<'a> {
     /// Steps done.
     pub fn steps(&self) -> usize {
         self.steps
+    }
+
+    /// Steps that the run has in all. Waits for all samples where it depends on their number.
+    ///
+    /// # Errors
+    /// When something is wrong with samples to come.
+    pub fn total_steps(&self) -> Result<usize> {
+        self.config.steps_of(&*self.samples)
     }
 
     /// Every step, evaluation and left-out step, those before a resumption too: the rows of
@@ -186,16 +194,17 @@ impl<'a> Trainer<'a> {
     /// When loss or gradient are not finite and [`TrainConfig::on_nonfinite`] says so, or a checkpoint
     /// cannot be written. Earlier checkpoints are then as they were.
     pub fn run(&mut self, mut on_event: impl FnMut(&Event) -> ControlFlow<()>) -> Result<Outcome> {
-        let (config, samples, done) = (self.config, self.samples, self.steps);
-        let layout = config.layout(&self.model, samples);
-        let total_steps = config.total_steps(samples.len());
+        let (config, samples, done) = (self.config, Arc::clone(&self.samples), self.steps);
+        let layout = config.layout(&self.model, &*samples);
+        let total_steps = config.steps_of(&*samples)?;
         let _span = info_span!("train", total_steps).entered();
+        let model = (layout, self.model.config().vocab_size);
         thread::scope(|scope| {
             let (sender, planned) = mpsc::sync_channel(AHEAD);
-            scope.spawn(move || plan(samples, config, layout, done, &sender));
+            scope.spawn(move || plan(&*samples, config, model, done, &sender));
             let mut stop = false;
             loop {
-                if !stop && self.evaluation_is_due(total_steps) {
+                if !stop && self.evaluation_is_due(total_steps)? {
                     let event = self.evaluate()?;
                     stop |= on_event(&event).is_break();
                 }
@@ -220,14 +229,36 @@ impl<'a> Trainer<'a> {
     }
 
     /// Whether the model has to be evaluated as it is now.
-    fn evaluation_is_due(&self, total_steps: usize) -> bool {
+    fn evaluation_is_due(&self, total_steps: usize) -> Result<bool> {
         let done = |event: &Event| matches!(event, Event::Evaluation(e) if e.step == self.steps);
         if self.validation.is_empty() || self.history.last().is_some_and(done) {
-            return false;
+            return Ok(false);
         }
-        let per_epoch = self.config.steps_per_epoch(self.samples.len());
         let every = |steps: usize| self.steps.is_multiple_of(steps);
-        every(per_epoch) || self.config.eval_steps.is_some_and(every) || self.steps == total_steps
+        let regular = self.config.eval_steps.is_some_and(every) || self.steps == total_steps;
+        Ok(regular || self.epochs()?.fract() == 0.0)
+    }
+
+    /// Passes over the data that are done. Where samples are shuffled by windows, only the first step, and the
+    /// last of a pass, have a whole number.
+    fn epochs(&self) -> Result<f64> {
+        // What the steps took, and one more: where that is not all, the first pass is not done.
+        let taken = self.steps.saturating_mul(self.config.samples_per_step());
+        let ready = self.samples.wait_for(taken.saturating_add(1))?;
+        let per_epoch = self.config.steps_per_epoch(ready.count).max(1);
+        Ok(match ready.all {
+            true => self.steps as f64 / per_epoch as f64,
+            false if self.steps == 0 => 0.0,
+            false => 0.5,
+        })
+    }
+
+    /// The number of samples; none where a run need not know it.
+    fn known_samples(&self) -> Result<Option<usize>> {
+        match self.config.shuffle_window {
+            Some(_) => Ok(None),
+            None => Ok(Some(self.samples.count()?)),
+        }
     }
 
     fn save_is_due(&self, stops: bool, total_steps: usize) -> bool {
@@ -355,10 +386,13 @@ impl<'a> Trainer<'a> {
             // A checkpoint that a stopped run has left here does not know it.
             self.saved = None;
         }
-        let per_epoch = self.config.steps_per_epoch(self.samples.len());
+        let epochs = self.epochs()?;
         let evaluation = Evaluation {
             step: self.steps,
-            epoch: self.steps as f64 / per_epoch as f64,
+            epoch: match self.config.shuffle_window {
+                None => epochs,
+                Some(_) => epochs.floor(),
+            },
             eval_loss,
             seconds: self.lap(),
         };
@@ -382,7 +416,7 @@ impl<'a> Trainer<'a> {
         }
         let state = State {
             step: self.steps,
-            samples: self.samples.len(),
+            samples: self.known_samples()?,
             optimizer_steps: self.optimizer.steps(),
             dropout_position: self.dropout.get_word_pos().to_string(),
             best: self.best,
