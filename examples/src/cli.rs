@@ -144,12 +144,26 @@ pub fn say(line: impl Display) -> Result<()> {
     print(format_args!("{line}\n"))
 }
 
-/// The template of a name, or the tokenizer's default.
+/// The template of a name, or the tokenizer's default. A template of a file is named `FILE:NAME`, or `FILE`
+/// where the file has only one.
 pub fn template(name: Option<&str>, tokenizer: &Tokenizer) -> Result<Template> {
-    Ok(match name {
-        Some(name) => Template::by_name(name, tokenizer)?,
-        None => Template::default_for(tokenizer)?,
-    })
+    let Some(name) = name else {
+        return Ok(Template::default_for(tokenizer)?);
+    };
+    if Path::new(name).is_file() {
+        let names = Template::names_in_file(name)?;
+        return match &names[..] {
+            [only] => Ok(Template::from_file(name, only)?),
+            _ => bail!(
+                "{name} has several templates: add :NAME, one of {}",
+                names.join(", ")
+            ),
+        };
+    }
+    match name.rsplit_once(':') {
+        Some((file, name)) if Path::new(file).is_file() => Ok(Template::from_file(file, name)?),
+        _ => Ok(Template::by_name(name, tokenizer)?),
+    }
 }
 
 /// Where and in which type to compute.

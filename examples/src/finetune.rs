@@ -9,7 +9,7 @@ use burn::tensor::DType;
 use llm_core::checkpoint::write_atomically;
 use llm_core::quant::Quantization;
 use llm_core::{Checkpoint, GenerationConfig, LlamaForCausalLM};
-use llm_data::AlpacaRecord;
+use llm_data::{Conversation, Message, Role, Samples};
 use llm_lora::doctor::{self, Method};
 use llm_lora::{Adapter, Checkpoints, Error, Estimate, Event, Identity, Outcome, Trainer};
 
@@ -58,12 +58,12 @@ impl Job {
             .datasets()
             .into_iter()
             .chain(settings.test_datasets());
-        let data: Vec<PathBuf> = data.map(|data| data.path).collect();
+        let data: Vec<Vec<PathBuf>> = data.map(|data| data.files()).collect::<Result<_>>()?;
         let identity = Identity::new(
             &base,
             encoder.tokenizer(),
             encoder.template(),
-            data.iter().map(PathBuf::as_path),
+            data.iter().flatten().map(PathBuf::as_path),
             &settings.identity_text()?,
         )?;
         Ok(Self {
@@ -80,9 +80,13 @@ impl Job {
     /// # Errors
     /// When nothing would be learnt.
     pub fn announce(&self, console: &Console) -> Result<Estimate> {
-        let statistics = &self.records.train.statistics;
-        console.emit("data", statistics)?;
-        console.say(statistics)?;
+        match self.records.statistics()? {
+            Some(statistics) => {
+                console.emit("data", &statistics)?;
+                console.say(&statistics)?;
+            }
+            None => console.say("data        is encoded while training begins")?,
+        }
         let plan = self.plan()?;
         console.emit("plan", &plan)?;
         console.say(&plan)?;
@@ -102,7 +106,7 @@ impl Job {
             dtype.unwrap_or_else(|| llm_core::default_dtype(&device)),
             self.quantization()?,
             lora,
-            (&self.records.train.samples, &self.records.validation),
+            (&self.records.train, &self.records.validation),
             &settings.training(),
         )?)
     }
@@ -129,6 +133,7 @@ impl Job {
         for warning in &records.warnings {
             console.warn(warning);
         }
+        let (supervised_share, ended_share) = records.shares()?;
         let start = doctor::Start {
             method: match (settings.full, quantized) {
                 (true, _) => Method::Full,
@@ -139,8 +144,8 @@ impl Job {
             epochs: plan.epochs,
             base_parameters: plan.base_parameters,
             learning_rate: settings.learning_rate,
-            supervised_share: records.train.statistics.supervised_share,
-            ended_share: records.ended_share(),
+            supervised_share,
+            ended_share,
         };
         for finding in doctor::before_start(&start) {
             console.finding(&finding)?;
@@ -231,8 +236,7 @@ impl Job {
         console: &mut Console,
     ) -> Result<(LlamaForCausalLM, Vec<Event>)> {
         let (config, records) = (self.settings.training(), &self.records);
-        let samples = &records.train.samples;
-        let trainer = Trainer::new(model, samples, &records.validation, &config)?;
+        let trainer = Trainer::new(model, &records.train, &records.validation, &config)?;
         let mut trainer = trainer.with_checkpoints(self.checkpoints(adapter, run.path())?);
         if let Some(checkpoint) = checkpoint {
             trainer.resume(checkpoint)?;
@@ -240,7 +244,7 @@ impl Job {
         }
         let history = trainer.history();
         let metrics = run.begin(&self.in_the_way, history, &self.settings, &self.identity)?;
-        let total_steps = config.total_steps(samples.len());
+        let total_steps = trainer.total_steps()?;
         let mut recorder = Recorder::new(run, console, metrics, history, total_steps)?;
         let outcome = trainer.run(|event| recorder.hear(event));
         let saved = recorder.finish();
@@ -323,7 +327,7 @@ impl Job {
             fs::remove_dir_all(&unproven)?;
         }
         adapter.save(model, &unproven)?;
-        let sample = &self.records.train.samples[0];
+        let sample = self.records.train.get(0)?;
         adapter.prove_saved(model, &unproven, &sample.input_ids)?;
         for file in fs::read_dir(&unproven)? {
             let file = file?;
@@ -334,7 +338,7 @@ impl Job {
     }
 
     /// Greedy answers to records.
-    fn answers(&self, model: &LlamaForCausalLM, records: &[AlpacaRecord]) -> Result<Vec<String>> {
+    fn answers(&self, model: &LlamaForCausalLM, records: &[Shown]) -> Result<Vec<String>> {
         let encoder = &self.records.encoder;
         let speaker = Speaker {
             model,
@@ -345,9 +349,9 @@ impl Job {
             },
             stop_strings: encoder.stop_strings().into_iter().map(Into::into).collect(),
         };
-        let answer = |record| {
+        let answer = |record: &Shown| {
             let decode = encoder.tokenizer().decode_stream();
-            speaker.answer(&encoder.record_prompt(record)?, decode, |_| Ok(()))
+            speaker.answer(&encoder.prompt(&record.prompt)?, decode, |_| Ok(()))
         };
         records.iter().map(answer).collect()
     }
@@ -361,33 +365,49 @@ fn evaluations(history: &[Event]) -> Vec<f64> {
     history.iter().filter_map(loss).collect()
 }
 
+/// A held-out record whose answer is shown.
+struct Shown {
+    /// Up to the last question.
+    prompt: Vec<Message>,
+    reference: String,
+}
+
 /// So many of the records, from all over the file.
-fn spread(records: &[AlpacaRecord], count: usize) -> Vec<AlpacaRecord> {
+fn spread(records: &[(usize, Conversation)], count: usize) -> Vec<Shown> {
     let stride = records.len().div_ceil(count.max(1)).max(1);
     let chosen = records.iter().step_by(stride).take(count);
-    chosen.cloned().collect()
+    let shown = |(_, record): &(usize, Conversation)| {
+        let (answer, prompt) = record.messages.split_last()?;
+        let asked = prompt
+            .last()
+            .is_some_and(|message| message.role == Role::User);
+        (asked && answer.role == Role::Assistant).then(|| Shown {
+            prompt: prompt.to_vec(),
+            reference: answer.content.clone(),
+        })
+    };
+    chosen.filter_map(shown).collect()
 }
 
 fn show_answers(
     console: &Console,
-    records: &[AlpacaRecord],
+    records: &[Shown],
     before: Option<&[String]>,
     after: &[String],
 ) -> Result<()> {
     let line = |text: &str| text.trim().replace('\n', "⏎");
     for (index, (record, after)) in records.iter().zip(after).enumerate() {
-        console.say(format_args!(
-            "\n  instruction: {}",
-            line(&record.instruction)
-        ))?;
-        if !record.input.is_empty() {
-            console.say(format_args!("  input:       {}", line(&record.input)))?;
+        let question = record.prompt.last().map(Message::instruction_and_input);
+        let (instruction, input) = question.unwrap_or_default();
+        console.say(format_args!("\n  instruction: {}", line(instruction)))?;
+        if !input.is_empty() {
+            console.say(format_args!("  input:       {}", line(input)))?;
         }
         if let Some(before) = before.and_then(|before| before.get(index)) {
             console.say(format_args!("  before:      {}", line(before)))?;
         }
         console.say(format_args!("  after:       {}", line(after)))?;
-        console.say(format_args!("  reference:   {}", line(&record.output)))?;
+        console.say(format_args!("  reference:   {}", line(&record.reference)))?;
     }
     console.say("")
 }

@@ -3,8 +3,10 @@
 pub mod bundled;
 pub mod cli;
 pub mod console;
+pub mod conversations;
 pub mod corpus;
 pub mod finetune;
+pub mod inspect;
 pub mod interrupt;
 pub mod loss_plot;
 pub mod recorder;

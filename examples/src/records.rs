@@ -1,65 +1,47 @@
 //! The records of a run: read, held out, encoded.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use llm_core::Checkpoint;
 use llm_data::{
-    AlpacaRecord, Conversation, EncodedSet, Encoder, EvaluationSet, Leakage, LoadOptions, Loaded,
-    Message, Role, Sample, Tokenizer, find_leakage, load_alpaca, load_evaluation, load_sharegpt,
-    split,
+    Conversation, EncodedSet, Encoder, Error, EvaluationSet, Leakage, Prepared, PreparedKey,
+    Sample, Samples, Statistics, Tokenizer, find_leakage, load_evaluation, split,
 };
 
 use crate::cli;
-use crate::settings::{DataFormat, Dataset, Settings};
+use crate::conversations::Conversations;
+use crate::settings::{BadRecords, Dataset, Settings};
 
 /// Records and what they are encoded to, and those of them that are held out.
 pub struct Records {
     /// What encodes them.
     pub encoder: Encoder,
-    /// The records that are trained on.
-    pub records: Vec<AlpacaRecord>,
-    /// Their samples.
-    pub train: EncodedSet,
-    /// The number of each record in its file, from 1; further files number on.
-    pub numbers: Vec<usize>,
+    /// The samples that are trained on; they may still be encoded.
+    pub train: Prepared,
     /// The samples of the held-out records.
     pub validation: Vec<Sample>,
-    /// The held-out records.
-    pub held_out: Vec<AlpacaRecord>,
-    /// The number of each of them in its file, from 1.
-    pub held_out_numbers: Vec<usize>,
+    /// The held-out records, each with its number in its file, from 1; further files number on.
+    pub held_out: Vec<(usize, Conversation)>,
     /// What should be said of them.
     pub warnings: Vec<String>,
+    source: Source,
+    /// How many samples are looked at before training: all, unless training does not wait for all.
+    window: usize,
 }
 
 impl Records {
-    /// Reads and encodes what the settings name, for the tokenizer of a checkpoint.
+    /// Reads and encodes what the settings name, for the tokenizer of a checkpoint. Training records are
+    /// encoded on a thread of their own, or were before.
     pub fn load(settings: &Settings, checkpoint: &Checkpoint) -> Result<Self> {
         let tokenizer = Tokenizer::from_dir(checkpoint.dir())?;
         tokenizer.check_embeddings(checkpoint.config().vocab_size)?;
         let template = cli::template(settings.template.as_deref(), &tokenizer)?;
         let encoder = Encoder::new(tokenizer, template, settings.encoding())?;
-        let loaded = read(&settings.datasets(), &settings.loading())?;
-        let share = settings.held_out_share(loaded.records.len())?;
-        let (train, held_out) = split(loaded.records.len(), share, settings.seed);
-        let number = |index: &usize| loaded.numbers[*index];
-        let numbers: Vec<usize> = train.iter().map(number).collect();
-        let records = choose(&loaded.records, &train);
-        let train = encoder.encode_all(&records);
-        let mut train = train.map_err(|error| error.with_numbers(&numbers))?;
-        train.statistics.add_refused(&loaded.refused);
-        let test = settings.test_datasets();
-        let (held_out, held_out_numbers) = match test.is_empty() {
-            true => {
-                let numbers = held_out.iter().map(number).collect();
-                (choose(&loaded.records, &held_out), numbers)
-            }
-            false => {
-                let test = read(&test, &settings.loading())?;
-                (test.records, test.numbers)
-            }
+        let mut source = Source::new(settings)?;
+        let held_out = match settings.test_datasets() {
+            test if !test.is_empty() => good(&test, source.skip_bad)?,
+            _ => source.hold_out(settings)?,
         };
         let mut warnings = Vec::new();
         if held_out.is_empty() && settings.eval_steps.is_some() {
@@ -67,9 +49,9 @@ impl Records {
         }
         let validation = match held_out.is_empty() {
             true => Vec::new(),
-            false => match encoder.encode_all(&held_out) {
+            false => match encode(&encoder, &held_out) {
                 Ok(set) => set.samples,
-                Err(llm_data::Error::NothingLeft { .. }) => {
+                Err(Error::NothingLeft { .. }) => {
                     warnings
                         .push("no held-out record can be encoded; there is no evaluation".into());
                     Vec::new()
@@ -77,22 +59,32 @@ impl Records {
                 Err(error) => return Err(error.into()),
             },
         };
-        Ok(Self {
+        let train = source.prepare(settings, &encoder)?;
+        let records = Self {
             encoder,
-            records,
             train,
-            numbers,
             validation,
             held_out,
-            held_out_numbers,
             warnings,
+            source,
+            window: settings.shuffle_window.unwrap_or(usize::MAX),
+        };
+        records.train.wait_for(records.window)?;
+        Ok(records)
+    }
+
+    /// What became of the training records; none while they are still encoded and nobody waits for them.
+    pub fn statistics(&self) -> Result<Option<Statistics>> {
+        Ok(match self.train.wait_for(self.window)?.all {
+            true => Some(self.train.statistics()?),
+            false => None,
         })
     }
 
     /// The numbers of the records, in their files, of which these are the samples.
     pub fn numbers_of(&self, samples: &[usize]) -> Vec<usize> {
-        let number = |sample: &usize| self.numbers[self.train.records[*sample]];
-        samples.iter().map(number).collect()
+        let number = |sample: &usize| self.train.record(*sample).ok();
+        samples.iter().filter_map(number).collect()
     }
 
     /// What the training records share with the held-out ones and with the records of other files.
@@ -100,30 +92,41 @@ impl Records {
     /// # Errors
     /// When a file cannot be read.
     pub fn leakage(&self, files: &[PathBuf]) -> Result<Leakage> {
-        let held_out = self.held_out_numbers.iter().copied().zip(&self.held_out);
+        let held_out = self.held_out.iter();
+        let held_out = held_out.map(|(number, record)| (*number, record));
         let mut sets = vec![EvaluationSet::new("held out", held_out)];
         for file in files {
             sets.push(load_evaluation(file)?);
         }
-        let training = self.numbers.iter().copied().zip(&self.records);
+        if self.held_out.is_empty() && files.is_empty() {
+            return Ok(find_leakage(Vec::<(usize, &Conversation)>::new(), &sets));
+        }
+        let training = self.source.training()?.filter_map(Result::ok);
         Ok(find_leakage(training, &sets))
     }
 
-    /// The share of the samples whose last supervised token ends the answer.
-    pub fn ended_share(&self) -> f64 {
-        let samples = &self.train.samples;
-        let ended = match self.encoder.stop_strings().is_empty() {
-            true => samples
-                .iter()
-                .filter(|sample| self.is_ended(sample))
-                .count(),
-            // The end is written in several tokens; only what was cut lacks it.
-            false => samples.len() - self.train.statistics.cut.answer,
-        };
-        ended as f64 / samples.len().max(1) as f64
+    /// The share of the tokens that carry loss, and that of the samples whose last such token ends the answer.
+    pub fn shares(&self) -> Result<(f64, f64)> {
+        let count = self.train.wait_for(self.window)?.count.min(self.window);
+        let (mut tokens, mut supervised, mut ended) = (0, 0, 0);
+        for index in 0..count {
+            let sample = self.train.get(index)?;
+            tokens += sample.input_ids.len();
+            supervised += sample.supervised_tokens();
+            ended += usize::from(self.is_ended(&sample));
+        }
+        // Where the end is written in several tokens, only what was cut lacks it.
+        if let (false, Some(all)) = (self.encoder.stop_strings().is_empty(), self.statistics()?) {
+            ended = all.kept - all.cut.answer;
+        }
+        let share = |part: usize, all: usize| part as f64 / all.max(1) as f64;
+        Ok((share(supervised, tokens), share(ended, count)))
     }
 
     fn is_ended(&self, sample: &Sample) -> bool {
+        if !self.encoder.stop_strings().is_empty() {
+            return true;
+        }
         let mut supervised = sample.labels.iter().rev().filter(|label| **label >= 0);
         let last = supervised
             .next()
@@ -132,61 +135,96 @@ impl Records {
     }
 }
 
-/// The records of all files, one behind the other.
-fn read(files: &[Dataset], options: &LoadOptions) -> Result<Loaded<AlpacaRecord>> {
-    let mut all = Loaded {
-        records: Vec::new(),
-        numbers: Vec::new(),
-        issues: Vec::new(),
-        refused: BTreeMap::new(),
-    };
-    for file in files {
-        let (records, numbers, refused) = match file.format {
-            DataFormat::Alpaca => {
-                let loaded = load_alpaca(&file.path, options)?;
-                let records = loaded.records.into_iter().map(Some).collect::<Vec<_>>();
-                (records, loaded.numbers, loaded.refused)
-            }
-            DataFormat::Sharegpt => {
-                let loaded = load_sharegpt(&file.path, options)?;
-                let records = loaded.records.iter().map(as_record).collect();
-                (records, loaded.numbers, loaded.refused)
-            }
-        };
-        let before = all.numbers.last().copied().unwrap_or(0);
-        for (number, record) in numbers.into_iter().zip(records) {
-            if let Some(record) = record {
-                all.numbers.push(before + number);
-                all.records.push(record);
-            }
-        }
-        for (reason, count) in refused {
-            *all.refused.entry(reason).or_insert(0) += count;
-        }
+/// Where the training records come from.
+struct Source {
+    datasets: Vec<Dataset>,
+    skip_bad: bool,
+    /// The records that are held out, by their place among the good ones.
+    held_out: Vec<usize>,
+}
+
+impl Source {
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self {
+            datasets: settings.datasets(),
+            skip_bad: settings.on_bad_record == BadRecords::Skip,
+            held_out: Vec::new(),
+        })
     }
-    Ok(all)
+
+    /// Chooses the records to hold out, and reads them. Takes a pass over the files to count them, which
+    /// nobody needs who holds nothing out.
+    fn hold_out(&mut self, settings: &Settings) -> Result<Vec<(usize, Conversation)>> {
+        if settings.validation_share == 0.0 {
+            return Ok(Vec::new());
+        }
+        let mut count = 0;
+        for record in Conversations::open(&self.datasets, self.skip_bad)? {
+            match record {
+                Ok(_) => count += 1,
+                Err(Error::BadRecords { .. }) if self.skip_bad => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let share = settings.held_out_share(count)?;
+        self.held_out = split(count, share, settings.seed).1;
+        let mut wanted = self.held_out.iter().copied().peekable();
+        let all = Conversations::open(&self.datasets, self.skip_bad)?.filter_map(Result::ok);
+        let chosen = all.enumerate().filter_map(|(place, record)| {
+            wanted.next_if_eq(&place)?;
+            Some(record)
+        });
+        Ok(chosen.collect())
+    }
+
+    /// The training records, and the errors among them.
+    fn training(
+        &self,
+    ) -> Result<impl Iterator<Item = llm_data::Result<(usize, Conversation)>> + Send + use<>> {
+        let mut held_out = self.held_out.clone().into_iter().peekable();
+        let mut place = 0;
+        let all = Conversations::open(&self.datasets, self.skip_bad)?;
+        Ok(all.filter(move |record| {
+            if record.is_err() {
+                return true;
+            }
+            place += 1;
+            held_out.next_if_eq(&(place - 1)).is_none()
+        }))
+    }
+
+    /// The samples of the training records: of an earlier run, or on their way.
+    fn prepare(&self, settings: &Settings, encoder: &Encoder) -> Result<Prepared> {
+        let dir = settings.dataset_prepared_path.as_deref();
+        let mut key = PreparedKey::new(encoder)
+            .text("held out", &format!("{:?}", self.held_out))
+            .text("skip", &self.skip_bad.to_string());
+        if let Some(dir) = dir {
+            for dataset in &self.datasets {
+                key = key.text("format", dataset.format.map_or("", |format| format.name()));
+                for file in dataset.files()? {
+                    key = key.file(file)?;
+                }
+            }
+            if let Some(prepared) = Prepared::open(dir, &key)? {
+                return Ok(prepared);
+            }
+        }
+        Ok(Prepared::encode(dir, &key, encoder, self.training()?)?)
+    }
 }
 
-/// A conversation as a record with its history: the same dialogue.
-fn as_record(conversation: &Conversation) -> Option<AlpacaRecord> {
-    let messages = &conversation.messages[..];
-    let (system, messages) = match messages {
-        [first, rest @ ..] if first.role == Role::System => (Some(first.content.clone()), rest),
-        all => (None, all),
-    };
-    let turn = |turn: &[Message]| (turn[0].content.clone(), turn[1].content.clone());
-    let mut history: Vec<(String, String)> = messages.chunks_exact(2).map(turn).collect();
-    let (instruction, output) = history.pop()?;
-    Some(AlpacaRecord {
-        instruction,
-        input: String::new(),
-        output,
-        system,
-        history,
-    })
+/// All good records of files.
+fn good(datasets: &[Dataset], skip_bad: bool) -> Result<Vec<(usize, Conversation)>> {
+    let all = Conversations::open(datasets, skip_bad)?;
+    let all = all.filter(|record| !(skip_bad && matches!(record, Err(Error::BadRecords { .. }))));
+    Ok(all.collect::<llm_data::Result<_>>()?)
 }
 
-fn choose(records: &[AlpacaRecord], indices: &[usize]) -> Vec<AlpacaRecord> {
-    let record = |index: &usize| records[*index].clone();
-    indices.iter().map(record).collect()
+fn encode(encoder: &Encoder, records: &[(usize, Conversation)]) -> llm_data::Result<EncodedSet> {
+    let numbers: Vec<usize> = records.iter().map(|(number, _)| *number).collect();
+    let conversations: Vec<Conversation> =
+        records.iter().map(|(_, record)| record.clone()).collect();
+    let set = encoder.encode_conversations(&conversations);
+    set.map_err(|error| error.with_numbers(&numbers))
 }

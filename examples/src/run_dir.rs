@@ -226,9 +226,9 @@ fn card(settings: &Settings, template: &str, evaluations: &[f64]) -> String {
         ),
     };
     let data: Vec<String> = settings
-        .data_files()
+        .datasets()
         .iter()
-        .map(|path| path.display().to_string())
+        .map(|data| data.path.display().to_string())
         .collect();
     let evaluation = match evaluations {
         [first, .., last] => format!("Evaluation loss: {first:.4} before, {last:.4} after.\n"),

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use llm_data::{EncodeOptions, LoadOptions, OnBadRecord};
+use llm_data::EncodeOptions;
 use llm_lora::{LoraConfig, Modules, TrainConfig, Warmup};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ use crate::bundled;
 use crate::cli::ComputeArgs;
 
 pub use choices::{BadRecords, OnNonfinite, Packing, Schedule};
-pub use dataset::{DataFormat, Dataset};
+pub use dataset::Dataset;
 pub use file::{FILE, recorded_template};
 pub use record::Difference;
 
@@ -40,8 +40,8 @@ pub struct Settings {
     /// Model directory in Hugging Face's layout [default: the tiny model that the repository ships]
     #[arg(long, alias = "base-model", value_name = "DIR", help_heading = FILES)]
     pub model: Option<PathBuf>,
-    /// Files of records, JSON or JSONL; FILE:sharegpt for ShareGPT's format [default: the
-    /// repository's own]
+    /// Files of records, directories or globs; the format is told by the first record, or named as in
+    /// FILE:sharegpt (docs/data-format.md) [default: the repository's own]
     #[arg(long, alias = "datasets", value_name = "FILE", num_args = 1.., help_heading = FILES)]
     pub data: Vec<Dataset>,
     /// Files of held-out records, instead of a share of the data
@@ -89,6 +89,12 @@ pub struct Settings {
     /// Train on the records in the file's order
     #[arg(long, help_heading = SAMPLES)]
     pub no_shuffle: bool,
+    /// Shuffle so many samples at a time instead of all; with --max-steps, training begins when they are encoded
+    #[arg(long, value_name = "N", help_heading = SAMPLES)]
+    pub shuffle_window: Option<usize>,
+    /// Keep the encoded samples in this directory, and read them from there when nothing has changed
+    #[arg(long, value_name = "DIR", help_heading = SAMPLES)]
+    pub dataset_prepared_path: Option<PathBuf>,
 
     /// Train the adapter beside a base in four bits: NF4 with double quantisation (QLoRA)
     #[arg(long, help_heading = ADAPTER)]
@@ -215,6 +221,8 @@ impl Default for Settings {
             train_on_input: false,
             validation_share: 0.05,
             no_shuffle: false,
+            shuffle_window: None,
+            dataset_prepared_path: None,
             qlora: false,
             full: false,
             r: 8,
@@ -279,12 +287,6 @@ impl Settings {
             true => vec![bundled::records().into()],
             false => self.data.clone(),
         }
-    }
-
-    /// Where the files of records are.
-    pub fn data_files(&self) -> Vec<PathBuf> {
-        let datasets = self.datasets().into_iter();
-        datasets.map(|dataset| dataset.path).collect()
     }
 
     /// The files of held-out records; none where a share of the data is held out instead.
@@ -375,6 +377,7 @@ impl Settings {
                 OnNonfinite::Skip => llm_lora::OnNonfinite::Skip,
             },
             shuffle: !self.no_shuffle,
+            shuffle_window: self.shuffle_window,
             seed: self.seed,
         }
     }
@@ -386,17 +389,6 @@ impl Settings {
             mask_history: self.mask_history,
             train_on_input: self.train_on_input,
             skip_refused: self.on_bad_record == BadRecords::Skip,
-        }
-    }
-
-    /// How data files are read.
-    pub fn loading(&self) -> LoadOptions {
-        LoadOptions {
-            on_bad_record: match self.on_bad_record {
-                BadRecords::Fail => OnBadRecord::Fail,
-                BadRecords::Skip => OnBadRecord::Skip,
-            },
-            ..LoadOptions::default()
         }
     }
 }

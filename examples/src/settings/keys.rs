@@ -2,7 +2,7 @@
 
 /// Name in files and field of [`Settings`](super::Settings), in the order of writing. The name is axolotl's
 /// where axolotl has the setting; a field's own name, which is its flag's, is accepted too.
-pub(super) const KEYS: [(&str, &str); 46] = [
+pub(super) const KEYS: [(&str, &str); 48] = [
     ("base_model", "model"),
     ("datasets", "data"),
     ("test_datasets", "test_data"),
@@ -30,6 +30,8 @@ pub(super) const KEYS: [(&str, &str); 46] = [
     ("max_tokens_per_forward", "max_tokens_per_forward"),
     ("gradient_checkpointing", "gradient_checkpointing"),
     ("shuffle_merged_datasets", "no_shuffle"),
+    ("shuffle_window", "shuffle_window"),
+    ("dataset_prepared_path", "dataset_prepared_path"),
     ("num_epochs", "epochs"),
     ("max_steps", "max_steps"),
     ("learning_rate", "learning_rate"),
@@ -79,7 +81,7 @@ pub(super) const OF_ADAPTERS: [&str; 7] = [
 ];
 
 /// Keys with which a run remains the same run: where its files are, what is shown and saved on the way.
-pub(super) const NOT_IDENTITY: [&str; 11] = [
+pub(super) const NOT_IDENTITY: [&str; 12] = [
     "base_model",
     "test_datasets",
     "check_against",
@@ -88,6 +90,7 @@ pub(super) const NOT_IDENTITY: [&str; 11] = [
     "eval_steps",
     "save_steps",
     "save_total_limit",
+    "dataset_prepared_path",
     // What fits into memory; the numbers are the same but for rounding.
     "gradient_checkpointing",
     "max_tokens_per_forward",
@@ -96,14 +99,13 @@ pub(super) const NOT_IDENTITY: [&str; 11] = [
 
 /// axolotl's keys that do not bear on what is trained here: how a kernel computes, how data are cached, what
 /// the checkpoint's own files say.
-pub(super) const WITHOUT_EFFECT: [&str; 48] = [
+pub(super) const WITHOUT_EFFECT: [&str; 47] = [
     "attn_implementation",
     "dataloader_num_workers",
     "dataloader_pin_memory",
     "dataloader_prefetch_factor",
     "dataset_keep_in_memory",
     "dataset_num_proc",
-    "dataset_prepared_path",
     "dataset_processes",
     "ddp_find_unused_parameters",
     "ddp_timeout",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
+use llm_data::Format;
 use serde_json::{Map, Value, json};
 
 use super::file::whole_as_integer;
@@ -51,9 +52,24 @@ impl Settings {
             test_data: datasets(&self.test_data),
             check_against: against.map(|path| absolute(path)).collect::<Vec<PathBuf>>(),
             output: None,
-            template: Some(template.to_owned()),
+            dataset_prepared_path: self.dataset_prepared_path.as_deref().map(absolute),
+            template: Some(self.template_file().unwrap_or_else(|| template.to_owned())),
             ..self.clone()
         }
+    }
+
+    /// A template of a file, `FILE:NAME` or `FILE`, by a path that holds from everywhere.
+    fn template_file(&self) -> Option<String> {
+        let given = self.template.as_deref()?;
+        let absolute = |path: &str| {
+            let file = Some(Path::new(path)).filter(|path| path.is_file())?;
+            Some(file.canonicalize().ok()?.to_str()?.to_owned())
+        };
+        if let Some(path) = absolute(given) {
+            return Some(path);
+        }
+        let (path, name) = given.rsplit_once(':')?;
+        Some(format!("{}:{name}", absolute(path)?))
     }
 
     /// What in `now` would make another run of the run that these settings are of. Where model and data
@@ -92,7 +108,8 @@ impl Settings {
     fn identity(&self) -> Result<Map<String, Value>> {
         let mut keys = self.to_keys()?;
         keys.retain(|key, _| !NOT_IDENTITY.contains(&key.as_str()));
-        let formats: Vec<_> = self.datasets().iter().map(|data| data.format).collect();
+        let datasets = self.datasets().into_iter();
+        let formats: Vec<_> = datasets.map(|data| data.format.map(Format::name)).collect();
         keys.insert("datasets".to_owned(), serde_json::to_value(formats)?);
         Ok(keys)
     }

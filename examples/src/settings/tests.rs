@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
+use llm_data::Format;
+
 use super::*;
 use crate::cli::{Precision, Quantize};
 
@@ -147,14 +149,13 @@ special_tokens:
 #[test]
 fn a_file_of_axolotl_s_is_read() {
     let settings = resolve(AXOLOTL, &[]).unwrap();
-    let sharegpt = DataFormat::Sharegpt;
     let expected = Settings {
         model: Some("NousResearch/Llama-3.2-1B".into()),
         data: vec![
             PathBuf::from("alpaca.json").into(),
             Dataset {
                 path: "talks.jsonl".into(),
-                format: sharegpt,
+                format: Some(Format::ShareGpt),
             },
         ],
         validation_share: 0.1,
@@ -332,7 +333,7 @@ fn records_are_held_out_by_share_by_number_or_in_files_of_their_own() {
     );
 
     let apart = settings(&["--data", "x", "y:sharegpt", "--test-data", "z"]);
-    assert_eq!(apart.data[1].format, DataFormat::Sharegpt);
+    assert_eq!(apart.data[1].format, Some(Format::ShareGpt));
     assert_eq!(
         (apart.validation_share, apart.held_out_share(9).unwrap()),
         (0.0, 0.0)

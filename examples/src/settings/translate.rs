@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use llm_data::Format;
+
 use super::dataset::Dataset;
 use super::file::{Reader, is_set};
 use super::keys::VOCABULARY;
@@ -278,18 +280,20 @@ fn dataset(entry: &Value) -> Result<(Dataset, Option<&'static str>), String> {
         Some(other) => Err(format!("{key}: expected a text, got {other}")),
     };
     let path = text("path")?.ok_or("path: missing")?;
-    let (format, template) = match text("type")?.unwrap_or("alpaca") {
-        "alpaca" => ("alpaca", None),
-        "alpaca:instruct" => ("alpaca", Some("alpaca-lora")),
-        "alpaca:chatml" => ("alpaca", Some("chatml")),
-        "sharegpt" => ("sharegpt", None),
-        other => {
-            let known = "alpaca, alpaca:instruct, alpaca:chatml or sharegpt";
-            return Err(format!("type: expected {known}, got {other}"));
+    let (format, template) = match text("type")? {
+        None => (None, None),
+        Some("alpaca:instruct") => (Some(Format::Alpaca), Some("alpaca-lora")),
+        Some("alpaca:chatml") => (Some(Format::Alpaca), Some("chatml")),
+        Some("chat_template") => (None, Some("model")),
+        Some(name) => {
+            let format = Format::by_name(name).map_err(|error| {
+                format!("type: {error}, alpaca:instruct, alpaca:chatml, chat_template")
+            })?;
+            (Some(format), None)
         }
     };
-    if !matches!(text("ds_type")?, None | Some("json")) {
-        return Err("ds_type: files are JSON or JSONL".to_owned());
+    if !matches!(text("ds_type")?, None | Some("json" | "parquet" | "text")) {
+        return Err("ds_type: files are JSON, JSONL, Parquet or text".to_owned());
     }
     let known = ["path", "type", "ds_type"];
     let other = object
@@ -300,7 +304,6 @@ fn dataset(entry: &Value) -> Result<(Dataset, Option<&'static str>), String> {
             "{key}: not supported; a data set is a path and a type"
         ));
     }
-    let format = serde_json::from_value(format.into()).map_err(|error| error.to_string())?;
     let path = path.into();
     Ok((Dataset { path, format }, template))
 }
