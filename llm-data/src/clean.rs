@@ -32,6 +32,7 @@ pub use pipeline::{Cleaned, Pipeline};
 pub use rouge::{Rouge, RougeText, RougeUnit, rouge_l};
 pub use simhash::{SimHash, simhash, simhash_duplicates};
 pub use step::Step;
+pub(crate) use text::language;
 pub use text::{Language, Length};
 pub use turns::Turns;
 pub use whole::{Compared, Contamination};

@@ -101,6 +101,16 @@ pub(crate) struct Tokens {
     pub(crate) said: Vec<(usize, Range<usize>)>,
 }
 
+/// The name to count a record under that cannot be learned from; none for other errors.
+pub(crate) fn left_out_as(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::DoesNotFit { .. } => Some("template_does_not_fit"),
+        Error::NothingSupervised => Some("nothing_supervised"),
+        Error::WhitespaceRun { .. } => Some("white_space_run"),
+        _ => None,
+    }
+}
+
 impl Encoder {
     /// An encoder.
     ///
@@ -281,12 +291,10 @@ impl Encoder {
 
     /// Why a record is left out that cannot be learned from; the error itself where it is another one.
     pub(crate) fn reason_to_leave_out(&self, error: Error) -> Result<&'static str> {
-        match error {
-            Error::DoesNotFit { .. } => Ok("template_does_not_fit"),
-            Error::NothingSupervised => Ok("nothing_supervised"),
-            Error::WhitespaceRun { .. } => Ok("white_space_run"),
-            error if error.is_refusal() && self.options.skip_refused => Ok("template_refused"),
-            error => Err(error),
+        match left_out_as(&error) {
+            Some(reason) => Ok(reason),
+            None if error.is_refusal() && self.options.skip_refused => Ok("template_refused"),
+            None => Err(error),
         }
     }
 

@@ -9,6 +9,7 @@
 //!   them; [`split`] holds out a part, [`find_leakage`] says what of it is in the rest.
 //! - [`clean`] cleans conversations by named steps and accounts for each record; it finds texts that are
 //!   nearly the same, and says how near.
+//! - [`Survey`] says what records are like.
 //! - [`generate`] asks a strong model for data, through a cache and within a budget: Self-Instruct,
 //!   Evol-Instruct, self-chat, augmentation, answers.
 //! - [`Template`] is how a conversation is written down: Alpaca and its kin, ChatML, Vicuna, others of
@@ -63,6 +64,7 @@ mod split;
 mod stats;
 mod stop;
 mod stream;
+mod survey;
 mod tokenizer;
 mod truncate;
 
@@ -90,6 +92,9 @@ pub use stop::StopStrings;
 pub use stream::{
     Mixture, Numbered, OnLoss, ReadOptions, RecordReader, RecordWriter, Stop, WriteOptions,
     Written, find_files,
+};
+pub use survey::{
+    CountTokens, FirstWords, Histogram, RecordRef, Sizes, Survey, TokenLengths, language_name,
 };
 pub use tokenizer::Tokenizer;
 pub use truncate::Truncation;

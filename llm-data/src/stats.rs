@@ -29,7 +29,7 @@ pub struct Statistics {
     pub dropped: BTreeMap<String, usize>,
 }
 
-/// Percentiles of the samples' lengths in tokens, by the nearest rank.
+/// Percentiles of lengths by the nearest rank: of samples in tokens, or of a [`Histogram`](crate::Histogram).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lengths {
     /// The shortest.

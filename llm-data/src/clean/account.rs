@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::verdict::Found;
 
 /// What a [`Pipeline`](super::Pipeline) did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Records that came in.
     pub records: usize,
@@ -23,7 +23,7 @@ pub struct Account {
 }
 
 /// What one step did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepAccount {
     /// The step's [name](super::Step::name).
     pub step: String,
@@ -40,7 +40,7 @@ pub struct StepAccount {
 }
 
 /// Records with the same reason.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// How many.
     pub records: usize,
@@ -49,7 +49,7 @@ pub struct Tally {
 }
 
 /// A record that a step changed or dropped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {
     /// The record's number.
     pub record: usize,

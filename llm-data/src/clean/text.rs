@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
-use whatlang::Lang;
+use whatlang::{Info, Lang};
 
 use crate::error::{Error, Result};
 use crate::leakage::words::for_each_word;
@@ -158,6 +158,18 @@ pub struct Language {
 /// Characters of a conversation that the language is told by.
 const SAMPLE: usize = 20_000;
 
+/// The beginning of the texts, at most so many characters of it, a line end behind each; and its
+/// language, none where no script tells it.
+pub(crate) fn language<'a>(
+    texts: impl IntoIterator<Item = &'a str>,
+    characters: usize,
+) -> (String, Option<Info>) {
+    let texts = texts.into_iter().map(|text| text.chars().chain(['\n']));
+    let text: String = texts.flatten().take(characters).collect();
+    let info = whatlang::detect(&text);
+    (text, info)
+}
+
 /// [`Language`], checked.
 pub(super) struct LanguageFilter {
     keep: Vec<Lang>,
@@ -195,9 +207,8 @@ impl LanguageFilter {
 
     pub(super) fn check(&self, conversation: &Conversation) -> Verdict {
         let messages = conversation.messages.iter();
-        let texts = messages.map(|message| message.content.chars().chain(['\n']));
-        let text: String = texts.flatten().take(SAMPLE).collect();
-        let language = whatlang::detect(&text)
+        let (text, found) = language(messages.map(|message| &*message.content), SAMPLE);
+        let language = found
             .filter(|info| info.confidence() >= self.min_confidence)
             .map(|info| info.lang());
         let reason = match language {

@@ -58,7 +58,7 @@ impl<F: FnMut(&str)> Splitter<F> {
 
 /// Whether the character is a word of its own, since its script has no spaces: BERT's Chinese
 /// characters (`BasicTokenizer` in <https://github.com/google-research/bert>) and kana.
-fn stands_alone(character: char) -> bool {
+pub(crate) fn stands_alone(character: char) -> bool {
     let letter = matches!(character,
         '\u{3005}'..='\u{3007}' | '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}'
         | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}'
