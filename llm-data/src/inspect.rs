@@ -114,7 +114,7 @@ fn escaped(text: &str) -> String {
 
 /// Characters that only steer how others are shown: bidirectional marks, line separators and the
 /// byte-order mark. Joiners are left alone: scripts and emoji need them.
-fn is_format(c: char) -> bool {
+pub(crate) fn is_format(c: char) -> bool {
     matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 

@@ -9,7 +9,7 @@
 //!   them; [`split`] holds out a part, [`find_leakage`] says what of it is in the rest.
 //! - [`clean`] cleans conversations by named steps and accounts for each record; it finds texts that are
 //!   nearly the same, and says how near.
-//! - [`Survey`] says what records are like.
+//! - [`Survey`] says what records are like, [`Report`] what a run read, did and wrote: the account.
 //! - [`generate`] asks a strong model for data, through a cache and within a budget: Self-Instruct,
 //!   Evol-Instruct, self-chat, augmentation, answers.
 //! - [`Template`] is how a conversation is written down: Alpaca and its kin, ChatML, Vicuna, others of
@@ -58,6 +58,7 @@ mod prepared;
 mod prompt;
 mod record;
 mod samples;
+mod report;
 mod sharegpt;
 mod special;
 mod split;
@@ -86,6 +87,7 @@ pub use prepared::{Prepared, PreparedKey};
 pub use prompt::Template;
 pub use record::{AlpacaRecord, Conversation, Message, Role};
 pub use samples::{Ready, Samples};
+pub use report::{BadPlace, BadRecords, FileHash, Report, ReportFile, hash_file};
 pub use split::split;
 pub use stats::{Cut, Lengths, Statistics};
 pub use stop::StopStrings;

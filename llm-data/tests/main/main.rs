@@ -22,6 +22,7 @@ mod openai;
 mod pieces;
 mod prepared;
 mod properties;
+mod reports;
 mod stream_files;
 mod streaming;
 mod template_files;
