@@ -11,6 +11,7 @@ pub mod interrupt;
 pub mod loss_plot;
 pub mod recorder;
 pub mod records;
+pub mod report_plots;
 pub mod resume;
 pub mod run_dir;
 pub mod settings;

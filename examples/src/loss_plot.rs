@@ -15,27 +15,27 @@ mod curves;
 use curves::{Curves, Point};
 
 /// Of the drawing. Plotters rounds to whole units, so that one is to be half a pixel.
-const SIZE: (u32, u32) = (1600, 900);
+pub(crate) const SIZE: (u32, u32) = (1600, 900);
 /// Of the curves from the picture's right side: half a step's label has room.
-const RIGHT: u32 = 64;
+pub(crate) const RIGHT: u32 = 64;
 /// The text's height in Plotters' measure, 1.24 times the font size.
-const TEXT: u32 = 32;
-const TITLE: u32 = 40;
+pub(crate) const TEXT: u32 = 32;
+pub(crate) const TITLE: u32 = 40;
 /// The mean width of a letter of a legend, where fonts run wide.
-const LETTER: i32 = 16;
+pub(crate) const LETTER: i32 = 16;
 /// Letters of the title that have room.
 const TITLE_LETTERS: usize = 72;
 /// Evaluations that are drawn as points; more would crowd.
 const MAX_POINTS: usize = 100;
 
 /// Blue and vermilion of Okabe and Ito's palette, which the colour-blind can tell apart too.
-const TRAINING: RGBColor = RGBColor(0, 114, 178);
-const EVALUATION: RGBColor = RGBColor(213, 94, 0);
-const INK: RGBColor = RGBColor(51, 51, 51);
+pub(crate) const TRAINING: RGBColor = RGBColor(0, 114, 178);
+pub(crate) const EVALUATION: RGBColor = RGBColor(213, 94, 0);
+pub(crate) const INK: RGBColor = RGBColor(51, 51, 51);
 const EPOCH: RGBColor = RGBColor(170, 170, 170);
-const GRID: RGBColor = RGBColor(232, 232, 232);
+pub(crate) const GRID: RGBColor = RGBColor(232, 232, 232);
 
-type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(crate) type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordu32, RangedCoordf64>>;
 
 /// Draws a run's losses over its steps, as an SVG document: the training loss, faint, and smoothed;
@@ -220,7 +220,7 @@ fn loss_label(loss: f64, range: &Range<f64>) -> String {
 }
 
 /// A title that has room in a line, without what XML forbids. Letters beyond ASCII may be wide.
-fn fit(title: &str) -> String {
+pub(crate) fn fit(title: &str) -> String {
     let mut room = TITLE_LETTERS;
     let mut fitted = String::new();
     let forbidden = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
