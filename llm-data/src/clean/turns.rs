@@ -22,8 +22,9 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Strips one leading message that is not the user's and the trailing ones that are (two at
-    /// most); in between user and assistant must take turns.
+    /// Strips the answer of an assistant who speaks first, and at the end a question (two at most)
+    /// and results without an answer; in between user and assistant must take turns. Calls of
+    /// functions with their results belong to the assistant's turn.
     pub(super) fn apply(&self, conversation: &mut Conversation) -> Verdict {
         let messages = &mut conversation.messages;
         let kept = usize::from(self.keep_system && starts_with(messages, Role::System));
@@ -40,26 +41,50 @@ impl Turns {
         };
         too_short(messages)?;
         if messages[kept].role != Role::User {
-            let first = messages.remove(kept);
-            changes.push(Found::new("leading_answer", beginning(&first.content)));
+            let first = beginning(&messages[kept].content);
+            changes.push(Found::new("leading_answer", first));
+            let spoken = messages[kept..].iter();
+            let calls = spoken.take_while(|message| is_tool(message.role)).count();
+            let end = (kept + calls + 1).min(messages.len());
+            messages.drain(kept..end);
             too_short(messages)?;
         }
-        let mut strip_question = |messages: &mut Vec<Message>| {
+        let mut strip_end = |messages: &mut Vec<Message>| {
             if let Some(last) = messages.pop_if(|last| last.role == Role::User) {
                 changes.push(Found::new("trailing_question", beginning(&last.content)));
             }
+            while let Some(last) = messages.pop_if(|last| last.role == Role::Observation) {
+                changes.push(Found::new("trailing_result", beginning(&last.content)));
+            }
         };
-        strip_question(messages);
+        strip_end(messages);
         too_short(messages)?;
-        for (place, message) in messages[kept..].iter().enumerate() {
-            let expected = [Role::User, Role::Assistant][place % 2];
-            if message.role != expected {
+        let mut before = None;
+        for message in &messages[kept..] {
+            if !follows(before, message.role) {
                 return Err(Found::new("no_alternation", beginning(&message.content)));
             }
+            before = Some(message.role);
         }
-        strip_question(messages);
+        strip_end(messages);
         Ok(changes)
     }
+}
+
+/// Whether `next` may speak after `before`; none begins.
+fn follows(before: Option<Role>, next: Role) -> bool {
+    match before {
+        None | Some(Role::Assistant) => next == Role::User,
+        Some(Role::User) => matches!(next, Role::Assistant | Role::FunctionCall),
+        // Several calls may have several results.
+        Some(Role::FunctionCall) => is_tool(next),
+        Some(Role::Observation) => is_tool(next) || next == Role::Assistant,
+        Some(Role::System) => false,
+    }
+}
+
+fn is_tool(role: Role) -> bool {
+    matches!(role, Role::FunctionCall | Role::Observation)
 }
 
 fn starts_with(messages: &[Message], role: Role) -> bool {
@@ -67,16 +92,18 @@ fn starts_with(messages: &[Message], role: Role) -> bool {
 }
 
 /// Ends the conversation before the first empty message, and after the assistant's last: what
-/// FastChat does with <https://sharegpt.com/c/mrllZ6u>. Without an answer it is dropped.
+/// FastChat does with <https://sharegpt.com/c/mrllZ6u>. Without an answer it is dropped. What a
+/// function gives back may be empty.
 pub(super) fn cut_empty(conversation: &mut Conversation) -> Verdict {
     let messages = &mut conversation.messages;
     let kept = usize::from(starts_with(messages, Role::System));
     let spoken = messages.iter().skip(kept);
-    let mut end = kept + spoken.take_while(|message| says(message)).count();
+    let says = |message: &&Message| says(message) || message.role == Role::Observation;
+    let mut end = kept + spoken.take_while(says).count();
     if end == messages.len() {
         return Ok(Vec::new());
     }
-    while end > kept && messages[end - 1].role == Role::User {
+    while end > kept && matches!(messages[end - 1].role, Role::User | Role::Observation) {
         end -= 1;
     }
     let question = messages.get(kept).map(|message| message.content.as_str());
@@ -109,6 +136,8 @@ mod tests {
                 'u' => Message::new(Role::User, "question"),
                 'U' => Message::new(Role::User, ""),
                 'A' => Message::new(Role::Assistant, " \u{1}"),
+                'f' => Message::new(Role::FunctionCall, "{}"),
+                'o' => Message::new(Role::Observation, ""),
                 _ => Message::new(Role::Assistant, "answer"),
             }));
         conversation
@@ -141,6 +170,31 @@ mod tests {
         for odd in ["uua", "aaua", "uuu", "uaa", "sus"] {
             assert_eq!(run(odd, true), "no_alternation", "{odd}");
         }
+    }
+
+    #[test]
+    fn calls_and_their_results_belong_to_the_assistants_turn() {
+        let run = |turns: &str| {
+            let mut conversation = conversation(turns);
+            match Turns::default().apply(&mut conversation) {
+                Ok(changes) => format!("{} {}", shown(&conversation), changes.len()),
+                Err(found) => found.reason.to_owned(),
+            }
+        };
+        for sound in ["ufoa", "suauffooa", "ufofoaufoa", "uauf"] {
+            assert_eq!(run(sound), format!("{sound} 0"));
+        }
+        assert_eq!(run("ufoau"), "ufoa 1");
+        assert_eq!(run("uaufoo"), "uauf 2");
+        assert_eq!(run("ufou"), "uf 2");
+        assert_eq!(run("sfoaua"), "sua 1");
+        for odd in ["uoa", "ufa", "ufua", "uafoa", "ufoua", "ufosa"] {
+            assert_eq!(run(odd), "no_alternation", "{odd}");
+        }
+        assert_eq!(run("uo"), "too_few_turns");
+        let mut empty = conversation("ufoaufoA");
+        assert_eq!(cut_empty(&mut empty).unwrap().len(), 1);
+        assert_eq!(shown(&empty), "ufoauf");
     }
 
     #[test]
