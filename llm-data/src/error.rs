@@ -1,8 +1,12 @@
 //! The crate's one error type.
 
+mod refused;
+
 use std::path::PathBuf;
 
 use crate::issue::{Reason, RecordIssue};
+
+pub(crate) use refused::Refused;
 
 /// The result of this crate's operations.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -322,6 +326,12 @@ pub enum Error {
         /// What was given.
         got: String,
     },
+    /// More records than can be compared with each other.
+    #[error("more than {limit} records cannot be compared with each other")]
+    TooManyRecords {
+        /// The most there may be.
+        limit: u32,
+    },
     /// Messages in an order that no template knows.
     #[error("message {message}: expected {expected}, got {got}")]
     Conversation {
@@ -442,6 +452,14 @@ impl Error {
         }
     }
 
+    pub(crate) fn option(field: &'static str, expected: &'static str, got: impl ToString) -> Self {
+        Self::Option {
+            field,
+            expected,
+            got: got.to_string(),
+        }
+    }
+
     /// Whether a chat template refused one conversation, which says nothing about the next.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(
@@ -456,34 +474,6 @@ impl Error {
         Self::Record {
             record,
             source: Box::new(self),
-        }
-    }
-}
-
-/// The records that a chat template refused; the first ones are held.
-#[derive(Debug, Default)]
-pub(crate) struct Refused {
-    errors: Vec<Error>,
-    total: usize,
-}
-
-impl Refused {
-    pub(crate) fn push(&mut self, error: Error) {
-        self.total += 1;
-        if self.errors.len() < SHOWN {
-            self.errors.push(error);
-        }
-    }
-
-    /// An error where there are any: one alone as it is.
-    pub(crate) fn check(mut self) -> Result<()> {
-        match self.total {
-            0 => Ok(()),
-            1 => self.errors.pop().map_or(Ok(()), Err),
-            total => Err(Error::Records {
-                errors: self.errors,
-                total,
-            }),
         }
     }
 }

@@ -45,24 +45,17 @@ pub(super) struct CodeFilter {
 
 impl CodeFilter {
     pub(super) fn new(options: &Code, tokenizer: Option<&Arc<Tokenizer>>) -> Result<Self> {
-        let option = |field, expected, got: String| {
-            Err(Error::Option {
-                field,
-                expected,
-                got,
-            })
-        };
         if !(0.0..=1.0).contains(&options.min_alphanumeric) {
-            let got = options.min_alphanumeric.to_string();
-            return option("min_alphanumeric", "0 to 1", got);
+            let got = options.min_alphanumeric;
+            return Err(Error::option("min_alphanumeric", "0 to 1", got));
         }
         if options.mean_line.is_nan() || options.min_letters_per_token.is_nan() {
-            return option("mean_line", "numbers", "NaN".to_owned());
+            return Err(Error::option("mean_line", "numbers", "NaN"));
         }
         if options.min_letters_per_token > 0.0 && tokenizer.is_none() {
             let expected = "0 where there is no tokenizer";
-            let got = options.min_letters_per_token.to_string();
-            return option("min_letters_per_token", expected, got);
+            let got = options.min_letters_per_token;
+            return Err(Error::option("min_letters_per_token", expected, got));
         }
         Ok(Self {
             options: options.clone(),

@@ -132,11 +132,8 @@ impl PersonalFinder {
             .filter(|kind| options.kinds.contains(kind))
             .map(|kind| Ok((kind, Regex::new(kind.pattern())?)));
         let kinds: std::result::Result<Vec<_>, regex::Error> = kinds.collect();
-        let kinds = kinds.map_err(|error| Error::Option {
-            field: "kinds",
-            expected: "kinds whose pattern compiles",
-            got: error.to_string(),
-        })?;
+        let kinds =
+            kinds.map_err(|error| Error::option("kinds", "kinds whose pattern compiles", error))?;
         Ok(Self {
             kinds,
             action: options.action,

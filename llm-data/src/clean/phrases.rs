@@ -123,11 +123,7 @@ impl PhraseFinder {
             .filter(|phrase| !phrase.trim_start_matches('^').is_empty())
             .map(|phrase| pattern(phrase, options.whole_words))
             .collect();
-        let wrong = |got| Error::Option {
-            field: "list",
-            expected: "phrases, in all under some megabytes",
-            got,
-        };
+        let wrong = |got| Error::option("list", "phrases, in all under some megabytes", got);
         if patterns.is_empty() {
             return Err(wrong("none".to_owned()));
         }
@@ -202,11 +198,8 @@ impl SpecialFinder {
         } else {
             options.texts.clone()
         };
-        let wrong = |got| Error::Option {
-            field: "texts",
-            expected: "texts that are not empty, in all under some megabytes",
-            got,
-        };
+        let expected = "texts that are not empty, in all under some megabytes";
+        let wrong = |got| Error::option("texts", expected, got);
         if texts.iter().any(String::is_empty) {
             return Err(wrong("an empty one".to_owned()));
         }

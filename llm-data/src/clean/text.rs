@@ -182,20 +182,14 @@ impl LanguageFilter {
     pub(super) fn new(options: &Language) -> Result<Self> {
         let codes = |field, codes: &[String]| -> Result<Vec<Lang>> {
             let codes = codes.iter().map(|code| {
-                Lang::from_code(code.as_str()).ok_or_else(|| Error::Option {
-                    field,
-                    expected: "ISO 639-3 codes that whatlang knows, such as `eng` or `cmn`",
-                    got: code.clone(),
-                })
+                let expected = "ISO 639-3 codes that whatlang knows, such as `eng` or `cmn`";
+                Lang::from_code(code.as_str()).ok_or_else(|| Error::option(field, expected, code))
             });
             codes.collect()
         };
         if !(0.0..=1.0).contains(&options.min_confidence) {
-            return Err(Error::Option {
-                field: "min_confidence",
-                expected: "0 to 1",
-                got: options.min_confidence.to_string(),
-            });
+            let got = options.min_confidence;
+            return Err(Error::option("min_confidence", "0 to 1", got));
         }
         Ok(Self {
             keep: codes("keep", &options.keep)?,
