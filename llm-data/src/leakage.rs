@@ -18,7 +18,7 @@
 //! here punctuation splits as well, so that `a,b` is `a, b`.
 
 mod files;
-mod index;
+pub(crate) mod index;
 mod texts;
 pub(crate) mod words;
 
@@ -124,7 +124,8 @@ pub fn find_leakage<T: Into<Texts>>(
     let corpus = Corpus::new(evaluation);
     let mut index = Index::new(&corpus);
     for (number, record) in training {
-        index.add(number, &record.into());
+        let found = index.look(&record.into());
+        index.add(number, found);
     }
     let mut leakage = Leakage {
         training_records: index.training_records(),

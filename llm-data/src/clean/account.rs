@@ -107,6 +107,12 @@ impl StepAccount {
         count(&mut self.dropped, record, found, examples);
     }
 
+    /// Whether the next record that is dropped for the reason is an example of it.
+    pub(super) fn is_example(&self, reason: &str, examples: usize) -> bool {
+        let tally = self.dropped.get(reason);
+        tally.map_or(0, |tally| tally.examples.len()) < examples
+    }
+
     pub(super) fn keep(&mut self, record: usize, changes: Vec<Found>, examples: usize) {
         self.records += 1;
         self.kept += 1;

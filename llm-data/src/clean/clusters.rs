@@ -1,15 +1,12 @@
 //! Groups of texts that count as the same.
 
-use std::collections::HashMap;
-
 use rayon::prelude::*;
-use xxhash_rust::xxh3::xxh3_128;
 
-use crate::leakage::words::for_each_word;
+use crate::error::{Error, Result};
 
 /// Texts in clusters; each cluster is known by its first text. Numbers are places from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clusters(Vec<usize>);
+pub struct Clusters(pub(super) Vec<u32>);
 
 impl Clusters {
     /// The first text of the cluster of the text at `place`; itself where it is the first or alone.
@@ -17,57 +14,51 @@ impl Clusters {
     /// # Panics
     /// Where there is no such text.
     pub fn first(&self, place: usize) -> usize {
-        self.0[place]
+        self.0[place] as usize
     }
 
     /// Each text that is not its cluster's first, with that first one, in ascending order.
     pub fn duplicates(&self) -> impl Iterator<Item = (usize, usize)> {
-        let all = self.0.iter().copied().enumerate();
-        all.filter(|(place, first)| place != first)
+        let firsts = self.0.iter().map(|first| *first as usize);
+        firsts.enumerate().filter(|(place, first)| place != first)
     }
 }
 
-/// Texts that are the same word by word, without case, punctuation and white space (as
-/// [`find_leakage`](crate::find_leakage) compares them), or, unless `normalise`, byte by byte.
-///
-/// Compared by a 128-bit hash (XXH3). Texts without a word are compared byte by byte.
-///
-/// ```
-/// let clusters = llm_data::clean::exact_duplicates(&["Hello, world!", "bye", "hello world"], true);
-/// assert_eq!(clusters.duplicates().collect::<Vec<_>>(), [(2, 0)]);
-/// ```
-pub fn exact_duplicates<T: AsRef<str> + Sync>(texts: &[T], normalise: bool) -> Clusters {
-    let hashes: Vec<u128> = texts
-        .par_iter()
-        .map(|text| hash(text.as_ref(), normalise))
-        .collect();
-    let mut seen = HashMap::with_capacity(hashes.len());
-    let places = hashes.iter().enumerate();
-    Clusters(
-        places
-            .map(|(place, hash)| *seen.entry(hash).or_insert(place))
-            .collect(),
-    )
+/// A text's place as it is held here.
+pub(super) fn narrow(place: usize) -> Result<u32> {
+    u32::try_from(place).map_err(|_| Error::TooManyRecords { limit: u32::MAX })
 }
 
-fn hash(text: &str, normalise: bool) -> u128 {
-    let mut words = String::new();
-    if normalise {
-        for_each_word(text, |word| {
-            words.push_str(word);
-            words.push(' ');
-        });
+/// A text's key and its place: texts with the same key are compared.
+pub(super) type Key = (u64, u32);
+
+/// Clusters of `texts` texts: of each round's keys, all pairs that agree and are the `same`.
+///
+/// `same` judges the pairs of a list. Whether two texts are compared in one round or another, and
+/// in which order, changes nothing.
+pub(super) fn cluster(
+    texts: usize,
+    rounds: usize,
+    mut keys: impl FnMut(usize) -> Result<Vec<Key>>,
+    mut same: impl FnMut(&[(u32, u32)]) -> Result<Vec<bool>>,
+) -> Result<Clusters> {
+    let mut union = Union::new(texts)?;
+    for round in 0..rounds {
+        let mut keys = keys(round)?;
+        union.unite_buckets(buckets(&mut keys), &mut same)?;
     }
-    if words.is_empty() {
-        xxh3_128(text.as_bytes())
-    } else {
-        xxh3_128(words.as_bytes())
-    }
+    Ok(union.clusters())
+}
+
+/// Which of `parts` parts a key belongs to, so that they can be sorted one after the other.
+pub(super) fn part(key: u64, parts: usize) -> usize {
+    let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((u128::from(mixed) * parts as u128) >> 64) as usize
 }
 
 /// Union-find in which the smallest place is the root.
 #[derive(Debug)]
-pub(super) struct Union(Vec<usize>);
+struct Union(Vec<u32>);
 
 /// Pairs that are compared at a time; bounds the memory.
 const PAIRS: usize = 1 << 16;
@@ -75,48 +66,48 @@ const PAIRS: usize = 1 << 16;
 const LARGE: usize = 256;
 
 impl Union {
-    pub(super) fn new(texts: usize) -> Self {
-        Self((0..texts).collect())
+    fn new(texts: usize) -> Result<Self> {
+        Ok(Self((0..narrow(texts)?).collect()))
     }
 
-    fn root(&mut self, mut place: usize) -> usize {
-        while self.0[place] != place {
-            self.0[place] = self.0[self.0[place]];
-            place = self.0[place];
+    fn root(&mut self, mut place: u32) -> u32 {
+        while self.0[place as usize] != place {
+            let parent = self.0[place as usize];
+            self.0[place as usize] = self.0[parent as usize];
+            place = self.0[place as usize];
         }
         place
     }
 
-    pub(super) fn unite(&mut self, a: usize, b: usize) {
+    fn unite(&mut self, a: u32, b: u32) {
         let (a, b) = (self.root(a), self.root(b));
-        self.0[a.max(b)] = a.min(b);
+        self.0[a.max(b) as usize] = a.min(b);
     }
 
     /// Unites all pairs of one bucket that are `same`, for all buckets.
     ///
     /// A pair in one cluster already is not compared, which changes no cluster: so the result
     /// depends neither on the order nor on the number of threads.
-    pub(super) fn unite_buckets<'a>(
+    fn unite_buckets<'a>(
         &mut self,
-        buckets: impl Iterator<Item = &'a [(u64, u32)]>,
-        same: impl Fn(usize, usize) -> bool + Sync,
-    ) {
+        buckets: impl Iterator<Item = &'a [Key]>,
+        same: &mut impl FnMut(&[(u32, u32)]) -> Result<Vec<bool>>,
+    ) -> Result<()> {
         let mut pairs = Vec::new();
         for bucket in buckets {
-            self.unite_bucket(bucket, &mut pairs, &same);
+            self.unite_bucket(bucket, &mut pairs, same)?;
         }
-        self.unite_pairs(&mut pairs, &same);
+        self.unite_pairs(&mut pairs, same)
     }
 
     fn unite_bucket(
         &mut self,
-        bucket: &[(u64, u32)],
-        pairs: &mut Vec<(usize, usize)>,
-        same: &(impl Fn(usize, usize) -> bool + Sync),
-    ) {
-        let places = bucket.iter().map(|(_, place)| *place as usize);
-        let mut members: Vec<(usize, usize)> =
-            places.map(|place| (self.root(place), place)).collect();
+        bucket: &[Key],
+        pairs: &mut Vec<(u32, u32)>,
+        same: &mut impl FnMut(&[(u32, u32)]) -> Result<Vec<bool>>,
+    ) -> Result<()> {
+        let places = bucket.iter().map(|(_, place)| *place);
+        let mut members: Vec<(u32, u32)> = places.map(|place| (self.root(place), place)).collect();
         members.sort_unstable();
         for (number, &(root, first)) in members.iter().enumerate() {
             let own = members[number..].partition_point(|member| member.0 == root);
@@ -125,38 +116,47 @@ impl Union {
                     pairs.push((first, second));
                 }
                 if pairs.len() == PAIRS {
-                    self.unite_pairs(pairs, same);
+                    self.unite_pairs(pairs, same)?;
                 }
             }
             // A text that stands there thousands of times is compared once with each copy.
             if bucket.len() > LARGE {
-                self.unite_pairs(pairs, same);
+                self.unite_pairs(pairs, same)?;
                 let root = self.root(first);
                 if members.iter().all(|(_, place)| self.root(*place) == root) {
                     break;
                 }
             }
         }
+        Ok(())
     }
 
     fn unite_pairs(
         &mut self,
-        pairs: &mut Vec<(usize, usize)>,
-        same: &(impl Fn(usize, usize) -> bool + Sync),
-    ) {
-        let found: Vec<bool> = pairs.par_iter().map(|&(a, b)| same(a, b)).collect();
+        pairs: &mut Vec<(u32, u32)>,
+        same: &mut impl FnMut(&[(u32, u32)]) -> Result<Vec<bool>>,
+    ) -> Result<()> {
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let found = same(pairs)?;
         for ((a, b), _) in pairs.drain(..).zip(found).filter(|(_, found)| *found) {
             self.unite(a, b);
         }
+        Ok(())
     }
 
-    pub(super) fn clusters(mut self) -> Clusters {
-        Clusters((0..self.0.len()).map(|place| self.root(place)).collect())
+    fn clusters(mut self) -> Clusters {
+        // A root is smaller than its texts: theirs is known when it is their turn.
+        for place in 0..self.0.len() {
+            self.0[place] = self.0[self.0[place] as usize];
+        }
+        Clusters(self.0)
     }
 }
 
 /// Runs of equal keys, of two places at least.
-pub(super) fn buckets(keys: &mut [(u64, u32)]) -> impl Iterator<Item = &[(u64, u32)]> {
+fn buckets(keys: &mut [Key]) -> impl Iterator<Item = &[Key]> {
     keys.par_sort_unstable();
     let runs = keys.chunk_by(|a, b| a.0 == b.0);
     runs.filter(|run| run.len() > 1)
@@ -164,13 +164,15 @@ pub(super) fn buckets(keys: &mut [(u64, u32)]) -> impl Iterator<Item = &[(u64, u
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]
     fn the_first_of_a_cluster_stands_for_it_however_it_was_found() {
         let pairs = [(4, 5), (1, 4), (2, 3), (5, 0)];
         for turn in 0..pairs.len() {
-            let mut union = Union::new(6);
+            let mut union = Union::new(6).unwrap();
             for step in 0..pairs.len() {
                 let (a, b) = pairs[(turn + step) % pairs.len()];
                 union.unite(b, a);
@@ -182,11 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn texts_without_words_are_compared_as_they_are() {
-        let texts = ["?!", "!", "?!", "", "", "Ｇｏ！", "go"];
-        let clusters = exact_duplicates(&texts, true);
-        assert_eq!(clusters, Clusters(vec![0, 1, 0, 3, 3, 5, 5]));
-        let clusters = exact_duplicates(&texts, false);
-        assert_eq!(clusters, Clusters(vec![0, 1, 0, 3, 3, 5, 6]));
+    fn keys_in_parts_are_the_same_keys() {
+        let keys: Vec<u64> = (0..10_000_u64).map(|key| key << 48).collect();
+        for parts in [1, 2, 7] {
+            let mut sizes = vec![0_usize; parts];
+            for key in &keys {
+                sizes[part(*key, parts)] += 1;
+            }
+            let fair = keys.len() / parts;
+            assert!(sizes.iter().all(|size| size.abs_diff(fair) < fair / 4));
+        }
     }
 }

@@ -2,12 +2,12 @@
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
-use crate::leakage::words::for_each_word;
 
-use super::clusters::{Clusters, Union, buckets};
+use super::clusters::{Clusters, cluster};
+use super::shingles::{Confirmer, jaccard_at_least, shingles};
 
 /// How near-duplicates are searched.
 ///
@@ -61,40 +61,59 @@ const HASHES: usize = 4096;
 
 impl MinHash {
     pub(super) fn validate(&self) -> Result<()> {
-        let option = |field, expected, got: String| {
-            Err(Error::Option {
-                field,
-                expected,
-                got,
-            })
-        };
         if !(self.threshold > 0.0 && self.threshold <= 1.0) {
-            return option(
+            return Err(Error::option(
                 "threshold",
                 "above 0, at most 1",
-                self.threshold.to_string(),
-            );
+                self.threshold,
+            ));
         }
         if self.shingle == 0 {
-            return option("shingle", "at least 1", "0".to_owned());
+            return Err(Error::option("shingle", "at least 1", 0));
         }
         let hashes = self.bands.saturating_mul(self.rows);
         if !(1..=HASHES).contains(&hashes) {
-            return option("bands", "1 to 4096 bands × rows", hashes.to_string());
+            return Err(Error::option("bands", "1 to 4096 bands × rows", hashes));
         }
         Ok(())
     }
 
-    /// The least hashes of the set under each of the hash functions `x ↦ (a·x + b) mod 2^64`, `a`
-    /// odd. None of an empty set.
-    fn signature(&self, functions: &[(u64, u64)], shingles: &[u64]) -> Vec<u64> {
+    pub(super) fn alike(&self, a: &[u64], b: &[u64]) -> bool {
+        jaccard_at_least(a, b, self.threshold)
+    }
+}
+
+/// The hash functions `x ↦ (a·x + b) mod 2^64`, `a` odd, of each band.
+pub(super) struct Bands(Vec<Vec<(u64, u64)>>);
+
+impl Bands {
+    pub(super) fn new(options: &MinHash) -> Self {
+        let mut random = options.seed;
+        let mut band = || {
+            let functions =
+                (0..options.rows).map(|_| (splitmix(&mut random) | 1, splitmix(&mut random)));
+            functions.collect()
+        };
+        Self((0..options.bands).map(|_| band()).collect())
+    }
+
+    /// The key of the set in a band: of the least hashes under each of its functions.
+    pub(super) fn key(&self, band: usize, shingles: &[u64]) -> u64 {
         let least = |&(a, b): &(u64, u64)| {
             let hashes = shingles
                 .iter()
                 .map(|hash| hash.wrapping_mul(a).wrapping_add(b));
             hashes.min()
         };
-        functions.iter().filter_map(least).collect()
+        let least = self.0[band].iter().filter_map(least);
+        let bytes: Vec<u8> = least.flat_map(u64::to_le_bytes).collect();
+        xxh3_64(&bytes)
+    }
+
+    /// The keys in all bands; none of an empty set.
+    pub(super) fn keys(&self, shingles: &[u64]) -> Option<Vec<u64>> {
+        let bands = 0..self.0.len();
+        (!shingles.is_empty()).then(|| bands.map(|band| self.key(band, shingles)).collect())
     }
 }
 
@@ -104,86 +123,29 @@ impl MinHash {
 /// Texts are compared as [`find_leakage`](crate::find_leakage) does, word by word without case and
 /// punctuation; shingles by their 64-bit hash (XXH3). One without a word is alone. The same texts
 /// yield the same clusters on any number of threads. Takes 8 bytes for each word, and 16 for each
-/// text and band in turn. After Broder 1997, "On the resemblance and containment of documents".
+/// text and band in turn; a [`Pipeline`](super::Pipeline) has them on disk. After Broder 1997, "On
+/// the resemblance and containment of documents".
 ///
 /// # Errors
-/// [`Error::Option`] for options that make no sense.
+/// [`Error::Option`] for options that make no sense; [`Error::TooManyRecords`].
 pub fn near_duplicates<T: AsRef<str> + Sync>(texts: &[T], options: &MinHash) -> Result<Clusters> {
     options.validate()?;
     let sets: Vec<Vec<u64>> = texts
         .par_iter()
         .map(|text| shingles(text.as_ref(), options.shingle))
         .collect();
-    let mut union = Union::new(texts.len());
-    let same = |a: usize, b: usize| jaccard_at_least(&sets[a], &sets[b], options.threshold);
-
-    let mut random = options.seed;
-    for _ in 0..options.bands {
-        let functions: Vec<(u64, u64)> = (0..options.rows)
-            .map(|_| (splitmix(&mut random) | 1, splitmix(&mut random)))
-            .collect();
-        let mut keys: Vec<(u64, u32)> = sets
-            .par_iter()
-            .enumerate()
-            .filter(|(_, set)| !set.is_empty())
-            .map(|(place, set)| {
-                let band = options.signature(&functions, set);
-                let bytes: Vec<u8> = band.iter().flat_map(|hash| hash.to_le_bytes()).collect();
-                (xxh3_64(&bytes), place as u32)
-            })
-            .collect();
-        union.unite_buckets(buckets(&mut keys), same);
-    }
-    Ok(union.clusters())
-}
-
-/// The Jaccard similarity of two texts' shingle sets, from 0 to 1: what [`near_duplicates`]
-/// compares with its threshold. 0 where one of them has no word.
-pub fn jaccard(a: &str, b: &str, shingle: usize) -> f64 {
-    let (a, b) = (shingles(a, shingle.max(1)), shingles(b, shingle.max(1)));
-    let common = intersection(&a, &b);
-    common as f64 / (a.len() + b.len() - common).max(1) as f64
-}
-
-/// The hashes of the text's shingles, ascending, each once.
-fn shingles(text: &str, size: usize) -> Vec<u64> {
-    let mut words = Vec::new();
-    for_each_word(text, |word| words.push(xxh3_64(word.as_bytes())));
-    let hash = |shingle: &[u64]| {
-        let mut hasher = Xxh3::new();
-        for word in shingle {
-            hasher.update(&word.to_le_bytes());
-        }
-        hasher.digest()
+    let bands = Bands::new(options);
+    let keys = |band| {
+        let sets = sets.par_iter().enumerate();
+        let sets = sets.filter(|(_, set)| !set.is_empty());
+        Ok(sets
+            .map(|(place, set)| (bands.key(band, set), place as u32))
+            .collect())
     };
-    let mut set: Vec<u64> = if words.len() < size {
-        words.chunks(size).map(hash).collect()
-    } else {
-        words.windows(size).map(hash).collect()
-    };
-    set.sort_unstable();
-    set.dedup();
-    set
-}
-
-/// `|a ∩ b| ≥ threshold · |a ∪ b|`, in the sizes first.
-fn jaccard_at_least(a: &[u64], b: &[u64], threshold: f64) -> bool {
-    let (small, large) = (a.len().min(b.len()), a.len().max(b.len()));
-    if (small as f64) < threshold * large as f64 {
-        return false;
-    }
-    let common = intersection(a, b);
-    common as f64 >= threshold * (a.len() + b.len() - common) as f64
-}
-
-fn intersection(a: &[u64], b: &[u64]) -> usize {
-    let (mut left, mut right, mut common) = (0, 0, 0);
-    while let (Some(x), Some(y)) = (a.get(left), b.get(right)) {
-        left += usize::from(x <= y);
-        right += usize::from(y <= x);
-        common += usize::from(x == y);
-    }
-    common
+    let mut confirmer = Confirmer::new(&sets, usize::MAX);
+    cluster(texts.len(), options.bands, keys, |pairs| {
+        confirmer.check(pairs, |a, b| options.alike(a, b))
+    })
 }
 
 /// SplitMix64 (Steele et al. 2014).

@@ -1,17 +1,14 @@
 //! Steps one after the other, over all records.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::Conversation;
 use crate::tokenizer::Tokenizer;
 
-use super::account::{Account, StepAccount};
+use super::account::Account;
 use super::step::{Rule, Step};
-use super::verdict::Verdict;
+use super::stream::StreamOptions;
 
 /// Examples of each reason, by default.
 const EXAMPLES: usize = 3;
@@ -37,8 +34,8 @@ const EXAMPLES: usize = 3;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Pipeline {
-    rules: Vec<(&'static str, Rule)>,
-    examples: usize,
+    pub(super) rules: Vec<(&'static str, Rule)>,
+    pub(super) examples: usize,
 }
 
 /// What a [`Pipeline`] leaves.
@@ -93,57 +90,24 @@ impl Pipeline {
         rules.all(|(_, rule)| matches!(rule, Rule::Each(_)))
     }
 
-    /// Cleans the records, each with its number, on the threads of the current rayon pool.
+    /// Cleans records in memory, each with its number: [`Pipeline::stream`] for few of them.
     ///
     /// # Errors
     /// Those of [`near_duplicates`](super::near_duplicates) and its kin.
-    pub fn run(&self, mut records: Vec<(usize, Conversation)>) -> Result<Cleaned> {
-        let mut account = Account {
-            records: records.len(),
-            ..Account::default()
+    pub fn run(&self, records: Vec<(usize, Conversation)>) -> Result<Cleaned> {
+        let mut kept = Vec::new();
+        let options = StreamOptions {
+            memory: usize::MAX,
+            ..StreamOptions::default()
         };
-        // Places in the input of the records that are left, and of those that were changed.
-        let mut places: Vec<usize> = (0..records.len()).collect();
-        let mut changed = HashSet::new();
-        for (name, rule) in &self.rules {
-            let verdicts: Vec<Verdict> = match rule {
-                Rule::Each(rule) => records
-                    .par_iter_mut()
-                    .map(|(_, record)| rule(record))
-                    .collect(),
-                Rule::Whole(whole) => {
-                    let found = whole.check(&records)?.into_iter();
-                    found
-                        .map(|found| found.map_or(Ok(Vec::new()), Err))
-                        .collect()
-                }
-            };
-            let mut step = StepAccount::new(name);
-            let all = places.into_iter().zip(records).zip(verdicts);
-            (places, records) = all
-                .filter_map(|((place, record), verdict)| match verdict {
-                    Ok(changes) => {
-                        if !changes.is_empty() {
-                            changed.insert(place);
-                        }
-                        step.keep(record.0, changes, self.examples);
-                        Some((place, record))
-                    }
-                    Err(found) => {
-                        step.drop(record.0, found, self.examples);
-                        None
-                    }
-                })
-                .unzip();
-            account.steps.push(step);
-        }
-        account.kept = records.len();
-        account.dropped = account.records - account.kept;
-        account.changed = places
-            .iter()
-            .filter(|place| changed.contains(place))
-            .count();
-        Ok(Cleaned { records, account })
+        let account = self.stream(records.into_iter().map(Ok), &options, |number, record| {
+            kept.push((number, record));
+            Ok::<_, Error>(())
+        })?;
+        Ok(Cleaned {
+            records: kept,
+            account,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Near-duplicates by SimHash, with RedPajama's parameters for books.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
 
-use super::clusters::{Clusters, Union, buckets};
-use super::minhash::jaccard;
+use super::clusters::{Clusters, Key, cluster, narrow, part};
+use super::shingles::{Confirmer, ShingleSource, Texts, similarity};
 
 /// How near-duplicates are searched by SimHash.
 ///
@@ -41,29 +41,82 @@ impl Default for SimHash {
 }
 
 /// Words in a shingle, where pairs are confirmed.
-const SHINGLE: usize = 3;
+pub(super) const SHINGLE: usize = 3;
 
 impl SimHash {
     pub(super) fn validate(&self) -> Result<()> {
-        let option = |field, expected, got: String| {
-            Err(Error::Option {
-                field,
-                expected,
-                got,
-            })
-        };
         if self.width == 0 {
-            return option("width", "at least 1", "0".to_owned());
+            return Err(Error::option("width", "at least 1", 0));
         }
         if self.distance > 16 {
-            return option("distance", "0 to 16", self.distance.to_string());
+            return Err(Error::option("distance", "0 to 16", self.distance));
         }
         match self.jaccard {
             Some(least) if !(least > 0.0 && least <= 1.0) => {
-                option("jaccard", "above 0, at most 1", least.to_string())
+                Err(Error::option("jaccard", "above 0, at most 1", least))
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// The SimHashes of texts: 8 bytes for each.
+#[derive(Default)]
+pub(super) struct Hashes {
+    /// 0 where there is none.
+    hashes: Vec<u64>,
+    /// The texts without one.
+    silent: HashSet<u32>,
+}
+
+impl Hashes {
+    pub(super) fn push(&mut self, hash: Option<u64>) -> Result<()> {
+        if hash.is_none() {
+            self.silent.insert(narrow(self.hashes.len())?);
+        }
+        self.hashes.push(hash.unwrap_or_default());
+        Ok(())
+    }
+
+    /// The clusters; at most about `limit` keys are sorted at a time, and shingle sets of `room`
+    /// bytes held.
+    pub(super) fn clusters(
+        &self,
+        options: &SimHash,
+        source: &impl ShingleSource,
+        limit: usize,
+        room: usize,
+    ) -> Result<Clusters> {
+        let texts = self.hashes.len();
+        let (blocks, parts) = (options.distance + 1, texts.div_ceil(limit.max(1)).max(1));
+        let keys = |round| Ok(self.keys((round / parts) as u32, blocks, round % parts, parts));
+        let mut confirmer = Confirmer::new(source, room);
+        cluster(texts, blocks as usize * parts, keys, |pairs| {
+            let near = |&(a, b): &(u32, u32)| {
+                let bits = self.hashes[a as usize] ^ self.hashes[b as usize];
+                bits.count_ones() <= options.distance
+            };
+            let found: Vec<bool> = pairs.iter().map(near).collect();
+            let Some(least) = options.jaccard else {
+                return Ok(found);
+            };
+            let pairs: Vec<(u32, u32)> = pairs.iter().copied().filter(|pair| near(pair)).collect();
+            let alike = confirmer.check(&pairs, |a, b| similarity(a, b) >= least)?;
+            let mut alike = alike.into_iter();
+            let both = |near| near && alike.next().unwrap_or_default();
+            Ok(found.into_iter().map(both).collect())
+        })
+    }
+
+    /// The bits of one of `blocks` blocks, of one of `parts` parts of the texts.
+    fn keys(&self, block: u32, blocks: u32, number: usize, parts: usize) -> Vec<Key> {
+        let (start, end) = (64 * block / blocks, 64 * (block + 1) / blocks);
+        let mask = (u64::MAX >> (64 - (end - start))) << start;
+        let hashes = self.hashes.iter().zip(0_u32..);
+        let keys = hashes.map(|(hash, place)| (hash & mask, place));
+        let keys =
+            keys.filter(|(key, place)| part(*key, parts) == number && !self.silent.contains(place));
+        keys.collect()
     }
 }
 
@@ -76,36 +129,29 @@ impl SimHash {
 /// threads.
 ///
 /// # Errors
-/// [`Error::Option`] for options that make no sense.
+/// [`Error::Option`] for options that make no sense; [`Error::TooManyRecords`].
 pub fn simhash_duplicates<T: AsRef<str> + Sync>(
     texts: &[T],
     options: &SimHash,
 ) -> Result<Clusters> {
     options.validate()?;
-    let hashes: Vec<Option<u64>> = texts
+    let values: Vec<Option<u64>> = texts
         .par_iter()
         .map(|text| simhash(text.as_ref(), options.width))
         .collect();
-    let same = |a: usize, b: usize| {
-        let distance = hashes[a].zip(hashes[b]).map(|(a, b)| (a ^ b).count_ones());
-        distance.is_some_and(|distance| distance <= options.distance)
-            && options
-                .jaccard
-                .is_none_or(|least| jaccard(texts[a].as_ref(), texts[b].as_ref(), SHINGLE) >= least)
-    };
-    let mut union = Union::new(texts.len());
-    let blocks = options.distance + 1;
-    for block in 0..blocks {
-        let (start, end) = (64 * block / blocks, 64 * (block + 1) / blocks);
-        let mask = (u64::MAX >> (64 - (end - start))) << start;
-        let places = hashes.iter().enumerate();
-        let mut keys: Vec<(u64, u32)> = places
-            .filter_map(|(place, hash)| Some((hash.as_ref()? & mask, place as u32)))
-            .collect();
-        union.unite_buckets(buckets(&mut keys), same);
+    let mut hashes = Hashes::default();
+    for hash in values {
+        hashes.push(hash)?;
     }
-    Ok(union.clusters())
+    let source = Texts {
+        texts,
+        size: SHINGLE,
+    };
+    hashes.clusters(options, &source, usize::MAX, ROOM)
 }
+
+/// Bytes of the shingle sets that are held.
+const ROOM: usize = 64 << 20;
 
 /// The 64-bit SimHash of the text: bit by bit the majority of the hashes (XXH3; RedPajama's library
 /// takes MD5) of its runs of `width` characters, which are letters, digits and `_` in lower case.

@@ -28,8 +28,8 @@ use super::whole::{Compared, Contamination, Whole};
 #[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Step {
-    /// Strips a leading message that is not the user's and a trailing one that is; drops a
-    /// conversation of one message, or in which user and assistant do not take turns.
+    /// Strips a leading answer and a trailing question; drops a conversation of one message, or in
+    /// which user and assistant, who may call functions, do not take turns.
     Turns(Turns),
     /// Drops a conversation with a phrase of a list: refusals, names of providers, one's own.
     Phrases(Phrases),
@@ -180,13 +180,7 @@ impl Step {
                 simhash: SimHash::default(),
             }],
             "alpaca-cleaned" => vec![Self::ControlCharacters {}, Self::AlpacaFaults {}],
-            _ => {
-                return Err(Error::Option {
-                    field: "preset",
-                    expected: PRESETS,
-                    got: name.to_owned(),
-                });
-            }
+            _ => return Err(Error::option("preset", PRESETS, name)),
         })
     }
 
@@ -224,9 +218,7 @@ impl Step {
                 let finder = PersonalFinder::new(&options)?;
                 each(move |one| finder.apply(one))
             }
-            Self::ExactDuplicates { compare, normalise } => {
-                Rule::Whole(Whole::Exact(compare, normalise))
-            }
+            Self::ExactDuplicates { compare, normalise } => Rule::Exact(compare, normalise),
             Self::NearDuplicates { compare, minhash } => {
                 minhash.validate()?;
                 Rule::Whole(Whole::Near(compare, minhash))
@@ -244,6 +236,8 @@ impl Step {
 pub(super) enum Rule {
     /// Judges each record alone.
     Each(Box<dyn Fn(&mut Conversation) -> Verdict + Send + Sync>),
+    /// Drops a record with the text of an earlier one; or, unless the text is normalised, the bytes.
+    Exact(Compared, bool),
     /// Judges all of them together.
     Whole(Whole),
 }

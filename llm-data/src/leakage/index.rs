@@ -14,7 +14,7 @@ type Gram = [u32; N];
 const UNKNOWN: u32 = u32::MAX;
 
 /// The evaluation sets with their words as numbers, so that words are compared by comparing these.
-pub(super) struct Corpus<'a> {
+pub(crate) struct Corpus<'a> {
     vocabulary: HashMap<String, u32>,
     sets: Vec<Vec<Record<'a>>>,
 }
@@ -26,7 +26,7 @@ struct Record<'a> {
 }
 
 impl<'a> Corpus<'a> {
-    pub(super) fn new(evaluation: &'a [EvaluationSet]) -> Self {
+    pub(crate) fn new(evaluation: &'a [EvaluationSet]) -> Self {
         let mut vocabulary = HashMap::new();
         let mut numbered = |text: &Text| {
             let mut words = Vec::new();
@@ -87,7 +87,7 @@ fn hash(text: &str) -> u64 {
 }
 
 /// What of the evaluation sets the training records have, added one by one.
-pub(super) struct Index<'a> {
+pub(crate) struct Index<'a> {
     corpus: &'a Corpus<'a>,
     /// The words by their numbers.
     names: Vec<&'a str>,
@@ -99,6 +99,14 @@ pub(super) struct Index<'a> {
     /// Hashes of the training prompts; two of one hash would merely count as one.
     prompts: HashSet<u64>,
     training_records: usize,
+}
+
+/// What of the evaluation sets one training record has.
+pub(crate) struct Found<'a> {
+    /// Its prompt's hash.
+    prompt: Option<u64>,
+    whole: Vec<&'a [u32]>,
+    grams: Vec<&'a Gram>,
 }
 
 /// The training records that have an n-gram.
@@ -128,7 +136,7 @@ impl Shared {
 }
 
 impl<'a> Index<'a> {
-    pub(super) fn new(corpus: &'a Corpus<'a>) -> Self {
+    pub(crate) fn new(corpus: &'a Corpus<'a>) -> Self {
         let whole = corpus
             .texts()
             .filter(|&(part, words)| stands_for_itself(part, words))
@@ -150,11 +158,11 @@ impl<'a> Index<'a> {
     }
 
     /// Looks for a training record's texts in the evaluation sets.
-    pub(super) fn add(&mut self, number: usize, record: &Texts) {
-        self.training_records += 1;
-        let new_prompt = match record.0.first() {
-            Some(prompt) => self.prompts.insert(hash(&prompt.content)),
-            None => return,
+    pub(crate) fn look(&self, record: &Texts) -> Found<'a> {
+        let mut found = Found {
+            prompt: record.0.first().map(|prompt| hash(&prompt.content)),
+            whole: Vec::new(),
+            grams: Vec::new(),
         };
         let mut words = Vec::new();
         for Text { part, content } in &record.0 {
@@ -163,18 +171,36 @@ impl<'a> Index<'a> {
                 words.push(self.corpus.vocabulary.get(word).copied().unwrap_or(UNKNOWN));
             });
             if stands_for_itself(*part, &words)
-                && let Some(records) = self.whole.get_mut(words.as_slice())
+                && let Some((text, _)) = self.whole.get_key_value(words.as_slice())
+            {
+                found.whole.push(text);
+            }
+            let known = words.split(|&word| word == UNKNOWN);
+            let grams = known.flat_map(|words| grams(*part, words));
+            found
+                .grams
+                .extend(grams.filter_map(|gram| self.grams.get(gram)));
+        }
+        found
+    }
+
+    /// Notes what was found in the next training record. The prompt of one without any text is
+    /// none.
+    pub(crate) fn add(&mut self, number: usize, found: Found<'a>) {
+        self.training_records += 1;
+        let new_prompt = found
+            .prompt
+            .is_some_and(|prompt| self.prompts.insert(prompt));
+        for text in found.whole {
+            if let Some(records) = self.whole.get_mut(text)
                 && records.last() != Some(&number)
             {
                 records.push(number);
             }
-            let known = words.split(|&word| word == UNKNOWN);
-            for gram in known.flat_map(|words| grams(*part, words)) {
-                if let Some(gram) = self.grams.get(gram) {
-                    let shared = self.shared.entry(gram).or_default();
-                    shared.add(number, new_prompt);
-                }
-            }
+        }
+        for gram in found.grams {
+            let shared = self.shared.entry(gram).or_default();
+            shared.add(number, new_prompt);
         }
     }
 
@@ -183,7 +209,7 @@ impl<'a> Index<'a> {
     }
 
     /// The numbers of the training records that share something.
-    pub(super) fn leaking(&self) -> Vec<usize> {
+    pub(crate) fn leaking(&self) -> Vec<usize> {
         let grams = self.shared.values().map(|shared| &shared.records);
         let numbers: BTreeSet<usize> = self
             .whole
@@ -196,7 +222,7 @@ impl<'a> Index<'a> {
     }
 
     /// The overlaps of each set, in the order of its records.
-    pub(super) fn overlaps(&self) -> impl Iterator<Item = Vec<Overlap>> {
+    pub(crate) fn overlaps(&self) -> impl Iterator<Item = Vec<Overlap>> {
         let of_set = |set: &'a Vec<Record<'a>>| set.iter().filter_map(|one| self.overlap(one));
         self.corpus
             .sets

@@ -282,7 +282,7 @@ fn the_number_of_threads_changes_nothing() {
             (
                 near_duplicates(&texts, &MinHash::default()).unwrap(),
                 simhash_duplicates(&texts, &SimHash::default()).unwrap(),
-                exact_duplicates(&texts, true),
+                exact_duplicates(&texts, true).unwrap(),
             )
         })
     };
@@ -383,7 +383,7 @@ proptest! {
     fn any_texts_are_compared(texts in prop::collection::vec(any::<String>(), 0..8)) {
         let clusters = near_duplicates(&texts, &MinHash::default()).unwrap();
         simhash_duplicates(&texts, &SimHash::default()).unwrap();
-        exact_duplicates(&texts, true);
+        exact_duplicates(&texts, true).unwrap();
         for (place, first) in clusters.duplicates() {
             prop_assert!(first < place);
             prop_assert!(jaccard(&texts[place], &texts[first], 3) > 0.0);

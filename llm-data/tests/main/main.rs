@@ -6,6 +6,7 @@ mod chat_limits;
 mod chat_marks;
 mod chat_models;
 mod cleaning;
+mod cleaning_stream;
 mod common;
 mod data_files;
 mod duplicates;
