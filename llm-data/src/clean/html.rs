@@ -2,6 +2,7 @@
 
 mod tags;
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use htmd::HtmlToMarkdown;
@@ -123,10 +124,10 @@ pub(super) fn strip_leftovers(conversation: &mut Conversation) -> Verdict {
     let mut changes = Vec::new();
     for message in &mut conversation.messages {
         let text = message.content.trim();
-        let text = patterns.code.replace_all(text, "```${1}\n${2}\n```");
+        let text = replace_copied(&patterns.code, text, "```${1}\n${2}\n```");
         let text = patterns.counter.replace(&text, "");
-        let text = patterns.copy_characters.replace_all(&text, "");
-        let text = patterns.empty_block.replace_all(&text, "");
+        let text = replace_copied(&patterns.copy_characters, &text, "");
+        let text = replace_copied(&patterns.empty_block, &text, "");
         let text = text.replace("\n\n\n", "\n");
         let text = text.trim();
         if text != message.content {
@@ -135,6 +136,14 @@ pub(super) fn strip_leftovers(conversation: &mut Conversation) -> Verdict {
         }
     }
     Ok(changes)
+}
+
+/// The text with `by` for what a pattern finds that has "Copy" in it, as few texts have.
+fn replace_copied<'t>(pattern: &Regex, text: &'t str, by: &str) -> Cow<'t, str> {
+    match text.contains("Copy") {
+        true => pattern.replace_all(text, by),
+        false => Cow::Borrowed(text),
+    }
 }
 
 #[cfg(test)]

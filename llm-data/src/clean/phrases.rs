@@ -138,7 +138,10 @@ impl PhraseFinder {
     pub(super) fn check(&self, conversation: &Conversation) -> Verdict {
         let messages = conversation.messages.iter();
         for message in messages.filter(|message| self.speaker.is(message.role)) {
-            let text = message.content.replace('’', "'");
+            let mut text = Cow::Borrowed(message.content.as_str());
+            if text.contains('’') {
+                text = Cow::Owned(text.replace('’', "'"));
+            }
             if let Some(found) = self.regex.find(&text) {
                 return Err(Found::at(self.reason, &text, found.range()));
             }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Result;
 use crate::leakage::words::for_each_word;
@@ -25,14 +25,10 @@ pub(super) fn similarity(a: &[u64], b: &[u64]) -> f64 {
 /// The hashes of the text's shingles, ascending, each once.
 pub(super) fn shingles(text: &str, size: usize) -> Vec<u64> {
     let mut words = Vec::new();
-    for_each_word(text, |word| words.push(xxh3_64(word.as_bytes())));
-    let hash = |shingle: &[u64]| {
-        let mut hasher = Xxh3::new();
-        for word in shingle {
-            hasher.update(&word.to_le_bytes());
-        }
-        hasher.digest()
-    };
+    for_each_word(text, |word| {
+        words.push(xxh3_64(word.as_bytes()).to_le_bytes())
+    });
+    let hash = |shingle: &[[u8; 8]]| xxh3_64(shingle.as_flattened());
     let mut set: Vec<u64> = if words.len() < size {
         words.chunks(size).map(hash).collect()
     } else {

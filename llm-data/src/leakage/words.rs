@@ -26,8 +26,12 @@ struct Splitter<F> {
 impl<F: FnMut(&str)> Splitter<F> {
     /// Without case: by way of upper case, so that ß is ss and the final ς is σ.
     fn fold(&mut self, character: char) {
-        if character.is_ascii() {
-            self.push(character.to_ascii_lowercase());
+        if character.is_ascii_alphanumeric() {
+            self.word.push(character.to_ascii_lowercase());
+        } else if character.is_ascii() {
+            if !vanishes(character) {
+                self.end();
+            }
         } else {
             let folded = character.to_uppercase().flat_map(char::to_lowercase);
             folded.for_each(|character| self.push(character));
