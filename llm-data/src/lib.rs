@@ -37,6 +37,7 @@
 //! # }
 //! ```
 
+mod bytelevel;
 mod chat;
 pub mod clean;
 mod decode;

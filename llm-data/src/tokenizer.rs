@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokenizers::Tokenizer as Engine;
 
+use crate::bytelevel::ByteLevel;
 use crate::decode::DecodeStream;
 use crate::error::{Error, Result};
 use crate::files::{ControlText, NamedTokens, TokenizerFiles, parse_object};
@@ -39,6 +40,8 @@ struct Inner {
     start: Arc<Engine>,
     after_special: Arc<Engine>,
     middle: Arc<Engine>,
+    /// Does the same as those three where it can.
+    byte_level: Option<ByteLevel>,
     specials: Specials,
     prefix: Vec<u32>,
     vocab_size: usize,
@@ -96,8 +99,13 @@ impl Tokenizer {
         let prefix = prefix(&own, &named).map_err(&failed)?;
         let vocab = own.get_vocab(true);
         let longest = vocab.keys().map(|token| token.chars().count()).max();
+        let unknown = unknown(&json["model"]);
+        let added = own.get_added_tokens_decoder();
+        let specials = Specials::new(added.clone());
+        let byte_level = ByteLevel::new(&json, added.values(), |id| specials.contains(id));
         Ok(Self(Arc::new(Inner {
-            specials: Specials::new(own.get_added_tokens_decoder()),
+            byte_level,
+            specials,
             path,
             own,
             start,
@@ -106,7 +114,7 @@ impl Tokenizer {
             prefix,
             vocab_size: vocab.values().max().map_or(0, |&id| id as usize + 1),
             longest_token: longest.unwrap_or(1).max(1),
-            unknown: unknown(&json["model"]),
+            unknown,
             bos: named.bos,
             pad: named.pad,
             eos_ids: named.eos_ids,
@@ -302,6 +310,10 @@ impl Tokenizer {
     /// model may have one's text among its pieces; such text is encoded in two parts.
     fn encode_at(&self, text: &str, place: Place, ids: &mut Vec<u32>) -> Result<()> {
         check_whitespace(text)?;
+        let byte_level = self.0.byte_level.as_ref();
+        if byte_level.is_some_and(|it| it.encode(text, place, ids)) {
+            return Ok(());
+        }
         let engine = match place {
             Place::Start => &self.0.start,
             Place::AfterSpecial => &self.0.after_special,
