@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::ending::Ending;
 use crate::error::{Error, Refused, Result};
 use crate::place::Place;
@@ -233,7 +235,7 @@ impl Encoder {
         self.encode_dialogue(answered(messages)?, Some(&flags))
     }
 
-    /// Encodes all records. Those that cannot be learned from (the template leaves no room, the
+    /// Encodes all records, on all cores. Those that cannot be learned from (the template leaves no room, the
     /// answer has no tokens, a run of white space that the tokenizer gets wrong) are left out and
     /// counted.
     ///
@@ -258,13 +260,14 @@ impl Encoder {
     fn encode_each(
         &self,
         count: usize,
-        encode: impl Fn(usize) -> Result<Encoded>,
+        encode: impl Fn(usize) -> Result<Encoded> + Send + Sync,
     ) -> Result<EncodedSet> {
         let _span = tracing::info_span!("encode", records = count).entered();
         let (mut samples, mut records) = (Vec::new(), Vec::new());
         let (mut collector, mut refused) = (Collector::default(), Refused::default());
-        for record in 0..count {
-            match encode(record) {
+        let all: Vec<_> = (0..count).into_par_iter().map(encode).collect();
+        for (record, encoded) in all.into_iter().enumerate() {
+            match encoded {
                 Ok(encoded) => {
                     collector.keep(&encoded);
                     samples.push(encoded.sample);
