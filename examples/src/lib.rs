@@ -9,6 +9,7 @@ pub mod finetune;
 pub mod inspect;
 pub mod interrupt;
 pub mod loss_plot;
+pub mod prepare;
 pub mod recorder;
 pub mod records;
 pub mod report_plots;

@@ -80,6 +80,16 @@ impl Message {
         }
     }
 
+    /// A user message: instruction and, on the next line, input.
+    pub(crate) fn asking(instruction: String, input: Option<String>) -> Self {
+        let Some(input) = input.filter(|input| !input.is_empty()) else {
+            return Self::new(Role::User, instruction);
+        };
+        let mut message = Self::new(Role::User, format!("{instruction}\n{input}"));
+        message.extra.insert("input".to_owned(), input.into());
+        message
+    }
+
     /// Instruction and input: the content, divided where the field `input` says so; without one the
     /// input is empty.
     pub fn instruction_and_input(&self) -> (&str, &str) {
@@ -115,6 +125,21 @@ impl From<Vec<Message>> for Conversation {
             messages,
             ..Self::default()
         }
+    }
+}
+
+impl From<AlpacaRecord> for Conversation {
+    /// The same dialogue; an input is marked as one.
+    fn from(record: AlpacaRecord) -> Self {
+        let system = record.system.map(|text| Message::new(Role::System, text));
+        let mut messages: Vec<Message> = system.into_iter().collect();
+        for (question, answer) in record.history {
+            messages.push(Message::new(Role::User, question));
+            messages.push(Message::new(Role::Assistant, answer));
+        }
+        messages.push(Message::asking(record.instruction, Some(record.input)));
+        messages.push(Message::new(Role::Assistant, record.output));
+        Self::from(messages)
     }
 }
 

@@ -78,16 +78,6 @@ fn finish(fields: &mut Fields, messages: Vec<Message>) -> Conversation {
     }
 }
 
-/// A user message: instruction and, on the next line, input.
-fn user(instruction: String, input: Option<String>) -> Message {
-    let Some(input) = input else {
-        return Message::new(Role::User, instruction);
-    };
-    let mut message = Message::new(Role::User, format!("{instruction}\n{input}"));
-    message.extra.insert("input".to_owned(), input.into());
-    message
-}
-
 fn alpaca(fields: &mut Fields) -> Vec<Message> {
     let mut messages = system(fields);
     let instruction = fields.required("instruction");
@@ -117,7 +107,7 @@ fn alpaca(fields: &mut Fields) -> Vec<Message> {
             Err(other) => fields.wrong_type(&place, "an array of two strings", &other),
         }
     }
-    messages.push(user(instruction, input));
+    messages.push(Message::asking(instruction, input));
     messages.push(Message::new(Role::Assistant, output));
     messages
 }
@@ -139,7 +129,7 @@ fn pair(fields: &mut Fields, question: &str, answer: &str) -> Vec<Message> {
 /// `instruction`, `input` and `target`, of which one of the first two may be absent.
 fn belle(fields: &mut Fields) -> Vec<Message> {
     let question = match fields.optional("instruction") {
-        Some(instruction) => user(instruction, fields.optional("input")),
+        Some(instruction) => Message::asking(instruction, fields.optional("input")),
         None => Message::new(Role::User, fields.required("input")),
     };
     let answer = Message::new(Role::Assistant, fields.required("target"));
@@ -152,7 +142,7 @@ fn belle_multiturn(fields: &mut Fields) -> Vec<Message> {
     let input = fields.optional("input");
     let mut turns = chat_text::multiturn(&instruction);
     if let (Some(input), Some(last)) = (input, turns.last_mut()) {
-        *last = user(std::mem::take(&mut last.content), Some(input));
+        *last = Message::asking(std::mem::take(&mut last.content), Some(input));
     }
     messages.extend(turns);
     messages.push(Message::new(Role::Assistant, fields.required("output")));
@@ -192,7 +182,7 @@ fn seed(fields: &mut Fields) -> Vec<Message> {
             return Vec::new();
         }
     };
-    let question = user(instruction, first.optional("input"));
+    let question = Message::asking(instruction, first.optional("input"));
     let mut answer = Message::new(Role::Assistant, first.required("output"));
     answer.extra = first.rest();
     fields.problems.append(&mut first.problems);

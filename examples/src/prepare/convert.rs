@@ -1,0 +1,47 @@
+//! Records in another format.
+
+use anyhow::Result;
+use clap::Args;
+use llm_data::{CountTokens, Format, Numbered, Record, Report};
+use serde::Serialize;
+
+use super::input::Input;
+use super::output::Output;
+
+#[derive(Debug, Args, Serialize)]
+pub(super) struct Convert {
+    #[command(flatten)]
+    #[serde(flatten)]
+    input: Input,
+    #[command(flatten)]
+    #[serde(flatten)]
+    output: Output,
+    /// The format to write
+    #[arg(long, value_name = "NAME")]
+    to: String,
+}
+
+impl Convert {
+    pub(super) fn run(&self) -> Result<()> {
+        let mut records = self.input.open(false)?;
+        let mut writer = self.output.create(Format::by_name(&self.to)?)?;
+        let mut report = Report::new("convert", serde_json::to_value(self)?);
+        let mut survey = records.survey();
+        for record in records.by_ref() {
+            let (_, numbered) = record?;
+            survey.add(&numbered.record, CountTokens::No)?;
+            writer.write(&numbered.record, || place(&numbered))?;
+        }
+        report.before = Some(survey);
+        records.seen().account(&mut report)?;
+        self.output.finish(writer, &mut report)
+    }
+}
+
+/// Where a record stands.
+pub(super) fn place(numbered: &Numbered<Record>) -> String {
+    let Numbered {
+        path, line, number, ..
+    } = numbered;
+    format!("{}:{line}, record {number}", path.display())
+}

@@ -1,0 +1,86 @@
+//! Long conversations in pieces.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use llm_data::{CountTokens, Format, PieceRule, Pieces, Record, Report, Tokenizer};
+use serde::Serialize;
+
+use super::convert::place;
+use super::input::Input;
+use super::output::{Output, Writer};
+use crate::cli::say;
+
+#[derive(Debug, Args, Serialize)]
+pub(super) struct Split {
+    #[command(flatten)]
+    #[serde(flatten)]
+    input: Input,
+    #[command(flatten)]
+    #[serde(flatten)]
+    output: Output,
+    /// The format to write [default: that of the first record]
+    #[arg(long, value_name = "NAME")]
+    to: Option<String>,
+    /// Directory of the tokenizer that counts
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The most tokens of a piece, six more reckoned for each message
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    max_tokens: usize,
+    /// fixed: nothing is lost; compat: as FastChat does it, which loses last exchanges
+    #[arg(long, value_name = "RULE", default_value = "fixed")]
+    rule: PieceRule,
+}
+
+impl Split {
+    pub(super) fn run(&self) -> Result<()> {
+        let pieces = Pieces::new(Tokenizer::from_dir(&self.model)?)
+            .max_tokens(self.max_tokens)
+            .rule(self.rule);
+        let mut records = self.input.open(true)?;
+        let (mut before, mut after) = (records.survey(), records.survey());
+        let mut report = Report::new("split", serde_json::to_value(self)?);
+        let mut writer: Option<Writer> = None;
+        let (mut count, mut divided, mut lost) = (0, 0, 0);
+        for record in records.by_ref() {
+            let (_, numbered) = record?;
+            let Record::Conversation(conversation) = &numbered.record else {
+                bail!(
+                    "{}: {} are no conversations",
+                    numbered.path.display(),
+                    numbered.format
+                );
+            };
+            before.add(conversation, CountTokens::No)?;
+            let found = pieces
+                .divide(conversation)
+                .with_context(|| place(&numbered))?;
+            count += 1;
+            divided += usize::from(found.len() > 1);
+            let messages: usize = found.iter().map(|piece| piece.messages.len()).sum();
+            lost += conversation.messages.len().saturating_sub(messages);
+            for piece in found {
+                after.add(&piece, CountTokens::No)?;
+                let writer = match &mut writer {
+                    Some(writer) => writer,
+                    None => {
+                        let to = self.to.as_deref().map(Format::by_name).transpose()?;
+                        writer.insert(self.output.create(to.unwrap_or(numbered.format))?)
+                    }
+                };
+                writer.write(&Record::Conversation(piece), || place(&numbered))?;
+            }
+        }
+        let Some(writer) = writer else {
+            bail!("there are no pieces of {count} conversations");
+        };
+        say(format_args!(
+            "{divided} of {count} conversations divided, {lost} messages lost"
+        ))?;
+        records.seen().account(&mut report)?;
+        (report.before, report.after) = (Some(before), Some(after));
+        self.output.finish(writer, &mut report)
+    }
+}
