@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod preparing;
 mod support;
 
 use std::fs;
@@ -373,80 +374,4 @@ fn the_bundled_files_are_where_the_programs_look() {
         .map(|file| file.unwrap().metadata().unwrap().len())
         .sum();
     assert!(size < 3_000_000, "{size} bytes");
-}
-
-#[test]
-fn records_are_checked_converted_cleaned_and_rendered() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name);
-    // It takes no device.
-    let prepare = |arguments: &[&std::ffi::OsStr]| {
-        let mut program = Command::new(program("prepare_data").get_program());
-        program.args(arguments);
-        program
-    };
-    let os = |text: &'static str| std::ffi::OsStr::new(text);
-    let records = bundled::records();
-    let said = succeed(&mut prepare(&[os("check"), records.as_os_str()]));
-    assert!(said.starts_with("451 good records, 0 bad"), "{said}");
-
-    let (chats, back) = (path("chats.jsonl"), path("back.json"));
-    let convert = |from: &Path, to, out: &Path| {
-        let [from, out] = [from, out].map(|path| path.as_os_str().to_owned());
-        succeed(&mut prepare(&[
-            os("convert"),
-            &from,
-            os("--to"),
-            os(to),
-            os("--out"),
-            &out,
-        ]));
-    };
-    convert(&records, "sharegpt", &chats);
-    convert(&chats, "alpaca", &back);
-    let read = |path: &Path| serde_json::from_str::<Value>(&fs::read_to_string(path).unwrap());
-    assert_eq!(read(&back).unwrap(), read(&records).unwrap());
-
-    fs::write(
-        path("steps.yaml"),
-        "- step: length\n  min_words: 3\n- step: exact_duplicates\n",
-    )
-    .unwrap();
-    let (steps, kept, report) = (path("steps.yaml"), path("kept.jsonl"), path("report.json"));
-    succeed(&mut prepare(&[
-        os("clean"),
-        chats.as_os_str(),
-        os("--steps"),
-        steps.as_os_str(),
-        os("--out"),
-        kept.as_os_str(),
-        os("--report"),
-        report.as_os_str(),
-    ]));
-    let account = read(&report).unwrap();
-    let lines = fs::read_to_string(&kept).unwrap().lines().count() as u64;
-    assert_eq!(account["kept"].as_u64(), Some(lines));
-    assert_eq!(
-        account["kept"].as_u64().unwrap() + account["dropped"].as_u64().unwrap(),
-        451
-    );
-
-    let (template, messages) = (path("t.jinja"), path("m.json"));
-    fs::write(
-        &template,
-        "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}",
-    )
-    .unwrap();
-    fs::write(&messages, r#"[{"role": "user", "content": "Hi"}]"#).unwrap();
-    let said = succeed(&mut prepare(&[
-        os("render"),
-        os("--templates"),
-        template.as_os_str(),
-        os("--name"),
-        os("t"),
-        os("--messages"),
-        messages.as_os_str(),
-        os("--json"),
-    ]));
-    assert_eq!(said.trim(), r#"{"text":"<user>Hi"}"#);
 }
