@@ -1,5 +1,6 @@
 //! The tokenizer of a checkpoint.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -153,7 +154,8 @@ impl Tokenizer {
     /// The same as [`encode`](Self::encode).
     pub fn encode_with_special_tokens(&self, text: &str) -> Result<Vec<u32>> {
         check_whitespace(text)?;
-        let encoding = self.0.own.encode_fast(text, true).map_err(encode_error)?;
+        let own = &self.0.own;
+        let encoding = guarded(|| own.encode_fast(text, true)).map_err(encode_error)?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -163,10 +165,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Encode`] where the decoder fails.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
-        self.0
-            .own
-            .decode(ids, skip_special_tokens)
-            .map_err(encode_error)
+        guarded(|| self.0.own.decode(ids, skip_special_tokens)).map_err(encode_error)
     }
 
     /// Starts decoding a stream of ids piece by piece, special tokens left out.
@@ -320,12 +319,12 @@ impl Tokenizer {
             Place::Middle => &self.0.middle,
         };
         let special = |id: u32| self.is_special(id) && Some(id) != self.0.unknown;
-        let encoding = engine.encode_fast(text, false).map_err(encode_error)?;
+        let encoding = guarded(|| engine.encode_fast(text, false)).map_err(encode_error)?;
         if !encoding.get_ids().iter().any(|&id| special(id)) {
             ids.extend_from_slice(encoding.get_ids());
             return Ok(());
         }
-        let encoding = engine.encode(text, false).map_err(encode_error)?;
+        let encoding = guarded(|| engine.encode(text, false)).map_err(encode_error)?;
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
         let mut cuts: Vec<usize> = tokens
             .filter(|&(&id, _)| special(id))
@@ -354,14 +353,21 @@ fn second_char(text: &str, start: usize, end: usize) -> Option<usize> {
     Some(start + second)
 }
 
-fn encode_error(error: tokenizers::Error) -> Error {
-    Error::Encode {
-        reason: error.to_string(),
+/// The crate `tokenizers` panics on some broken files, and on texts that such a file makes trouble
+/// with: an error as the others.
+fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> std::result::Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("the tokenizer's file is broken".to_owned()),
     }
 }
 
+fn encode_error(reason: String) -> Error {
+    Error::Encode { reason }
+}
+
 fn engine(json: &Value, specials_as_text: bool) -> std::result::Result<Engine, String> {
-    let mut engine = Engine::from_bytes(json.to_string()).map_err(|error| error.to_string())?;
+    let mut engine = guarded(|| Engine::from_bytes(json.to_string()))?;
     engine
         .with_truncation(None)
         .map_err(|error| error.to_string())?;
@@ -421,9 +427,7 @@ fn unknown(model: &Value) -> Option<u32> {
 /// What the post-processor puts before a sequence, and what `add_bos_token` says about it.
 fn prefix(engine: &Engine, named: &NamedTokens) -> std::result::Result<Vec<u32>, String> {
     let ids = |text, special| {
-        let encoding = engine
-            .encode_fast(text, special)
-            .map_err(|error| error.to_string())?;
+        let encoding = guarded(|| engine.encode_fast(text, special))?;
         Ok::<_, String>(encoding.get_ids().to_vec())
     };
     // A text can have no tokens at all, so there are several.

@@ -82,6 +82,18 @@ fn broken_files_are_named() {
 }
 
 #[test]
+fn a_file_on_which_the_engine_panics_is_a_broken_file() {
+    let mut json = tiny_json();
+    json["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="});
+    let files = TokenizerFiles {
+        tokenizer_json: json.to_string(),
+        ..TokenizerFiles::default()
+    };
+    let error = Tokenizer::from_parts(files).unwrap_err();
+    assert!(matches!(error, Error::Tokenizer { .. }), "{error:?}");
+}
+
+#[test]
 fn a_bos_comes_once_or_not_at_all() {
     let Some(llama) = shared_tokenizer("llama2_spm") else {
         return;
