@@ -1,12 +1,13 @@
 //! Chat templates: the Jinja text that comes with a checkpoint.
 //!
 //! A template is a program that somebody else wrote, so it runs within limits: steps, recursion,
-//! and bytes of text made on the way and written out.
+//! and bytes of text and lists that are made or looked at on the way and written out.
 
 mod bounded;
 mod clock;
 mod functions;
 mod generation;
+mod work;
 
 use std::io;
 use std::ops::Range;
@@ -100,6 +101,7 @@ impl ChatTemplate {
         environment.set_fuel(Some(MAX_STEPS));
         environment.set_recursion_limit(MAX_DEPTH);
         functions::register(&mut environment);
+        work::register(&mut environment);
         let bounded = bounded::rewrite(source);
         let marks_generation = bounded.contains(generation::FILTER);
         environment

@@ -3,7 +3,8 @@
 //! The engine counts steps, but one step can double a string, and forty of them fill any memory.
 //! So the source is rewritten before it is compiled: each operand of `+` and `~` goes through a
 //! filter that adds its size to what the rendering has used, and each operand of `*` through one
-//! that lets only numbers pass. None of them changes a value.
+//! that lets only numbers pass. One step can also compare two long lists: what `in`, `==` and their
+//! like compare goes through a filter that counts it. None of them changes a value.
 //!
 //! `{% generation %}` blocks, by which transformers marks the assistant's words, become a filter over
 //! their text, in a scope of its own as there.
@@ -18,6 +19,8 @@ pub(super) const TERM: &str = "bounded_term";
 pub(super) const TEXT: &str = "bounded_text";
 /// The filter for operands of `*`.
 pub(super) const FACTOR: &str = "number_factor";
+/// The filter for what is compared.
+pub(super) const COMPARED: &str = "bounded_compared";
 
 const KEYWORDS: [&str; 12] = [
     "and", "or", "not", "in", "is", "if", "else", "elif", "set", "for", "return", "do",
@@ -173,16 +176,27 @@ fn rewrite_tag(tag: &str, tokens: &[Token]) -> String {
         Some("endgeneration") => return tag.replacen("endgeneration", "endfilter %}{% endwith", 1),
         _ => {}
     }
+    let text = |index: usize| &tag[tokens[index].range.clone()];
+    // What a loop runs over is no operand.
+    let mut loop_in = first_name(tag, tokens) == Some("for");
     let mut filters: Vec<(usize, &str)> = Vec::new();
     for (index, token) in tokens.iter().enumerate() {
-        let filter = match (&tag[token.range.clone()], token.kind) {
+        let filter = match (text(index), token.kind) {
             ("+", Kind::Operator) => TERM,
             ("~", Kind::Operator) => TEXT,
             ("*", Kind::Operator) => FACTOR,
+            ("in", Kind::Keyword) if std::mem::take(&mut loop_in) => continue,
+            ("in", Kind::Keyword) => COMPARED,
+            ("==" | "!=" | "<" | ">" | "<=" | ">=", Kind::Operator) => COMPARED,
             _ => continue,
         };
-        let left = index.checked_sub(1).map(|left| &tokens[left]);
-        // Without a left operand it is a sign or the star of an argument list.
+        let before = |index: usize| index.checked_sub(1);
+        let left = match before(index) {
+            Some(left) if text(index) == "in" && text(left) == "not" => before(left),
+            left => left,
+        };
+        // Without a left operand it is a sign or the star of an argument list, or the test `in`.
+        let left = left.map(|left| &tokens[left]);
         let Some(left) = left.filter(|left| matches!(left.kind, Kind::Atom | Kind::Close)) else {
             continue;
         };
@@ -257,6 +271,7 @@ mod tests {
             .replace(TERM, "b")
             .replace(TEXT, "t")
             .replace(FACTOR, "f")
+            .replace(COMPARED, "c")
     }
 
     #[test]
@@ -274,6 +289,11 @@ mod tests {
             ("{{ 2 * (a + 1.5) }}", "{{ 2|f * (a|b + 1.5|b)|f }}"),
             ("{{ a ** b - -c // d }}", "{{ a ** b - -c // d }}"),
             ("{{ f(*args, x=+1) }}", "{{ f(*args, x=+1) }}"),
+            (
+                "{% for a in b if a.c not in d and a == e[1] %}",
+                "{% for a in b if a.c|c not in d|c and a|c == e[1]|c %}",
+            ),
+            ("{% if a is in b %}", "{% if a is in b %}"),
             (
                 "{{ {'a': {'b': c + d}} }} + {{ '\\'' + \"}}\" }}",
                 "{{ {'a': {'b': c|b + d|b}} }} + {{ '\\''|b + \"}}\"|b }}",

@@ -9,7 +9,7 @@ use minijinja_contrib::pycompat;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
-use super::{MAX_TEXT, bounded, clock, generation};
+use super::{Capped, MAX_TEXT, bounded, clock, generation};
 
 /// What a template said through `raise_exception`.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,8 @@ pub(super) fn register(environment: &mut Environment<'static>) {
         charge_text(state, value).map(|()| value.to_string())
     });
     environment.add_filter("list", |state: &mut State, value: Value| {
+        let characters = value.as_str().map_or(0, str::len);
+        charge(state, characters.saturating_mul(BYTES_PER_ITEM))?;
         charge_items(state, &value)?;
         minijinja::filters::list(state, value)
     });
@@ -107,7 +109,7 @@ fn charge_text(state: &mut State, value: &Value) -> Result<()> {
 }
 
 /// Counts a text, or the items of a list, that are about to be copied.
-fn charge_items(state: &mut State, value: &Value) -> Result<()> {
+pub(super) fn charge_items(state: &mut State, value: &Value) -> Result<()> {
     let bytes = match value.as_str() {
         Some(text) => text.len(),
         None => value.len().unwrap_or(0).saturating_mul(BYTES_PER_ITEM),
@@ -143,6 +145,8 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
             ("format", _) => charge_format(state, text, args)?,
             _ => charge(state, text.len())?,
         }
+    } else {
+        charge_items(state, value)?;
     }
     pycompat::unknown_method_callback(state, value, name, args)
 }
@@ -268,14 +272,18 @@ fn to_json(state: &mut State, value: Value, _: Rest<Value>, kwargs: Kwargs) -> R
     Ok(json)
 }
 
+/// Spaces of a wide indentation are text like any other, and end at the limit.
 fn write_json(value: &serde_json::Value, formatter: impl Formatter) -> Result<String> {
-    let mut bytes = Vec::new();
+    let mut json = Capped(Vec::new());
     value
         .serialize(&mut serde_json::Serializer::with_formatter(
-            &mut bytes, formatter,
+            &mut json, formatter,
         ))
-        .map_err(|error| failed(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
+        .map_err(|error| match error.is_io() {
+            true => failed("too much text").with_source(TooMuchText),
+            false => failed(error.to_string()),
+        })?;
+    String::from_utf8(json.0).map_err(|error| failed(error.to_string()))
 }
 
 /// JSON on one line with Python's spaces: `{"a": 1, "b": [2, 3]}`.
