@@ -165,6 +165,18 @@ impl fmt::Display for Format {
     }
 }
 
+/// The levels of arrays and objects that the JSON parser reads.
+const MAX_DEPTH: usize = 127;
+
+fn depth(value: &Value) -> usize {
+    let inner = match value {
+        Value::Array(values) => values.iter().map(depth).max(),
+        Value::Object(fields) => fields.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + inner.unwrap_or(0)
+}
+
 /// A record of any format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
@@ -206,7 +218,8 @@ impl Record {
     /// of the same role, `null` in place of nothing, the writing of JSON within texts of calls.
     ///
     /// # Errors
-    /// [`Error::CannotConvert`] where the format has no place for such a record at all.
+    /// [`Error::CannotConvert`] where the format has no place for such a record at all, or nests it
+    /// deeper than the JSON parser reads.
     ///
     /// ```
     /// use llm_data::{Conversation, Format, Loss, Message, Record, Role};
@@ -231,6 +244,9 @@ impl Record {
             format: format.name(),
         };
         let value = write::write(self, format).map_err(cannot)?;
+        if depth(&value) > MAX_DEPTH {
+            return Err(cannot("what is nested in more than 127 levels"));
+        }
         let again = Self::read(value.clone(), format, true);
         let again = again.map_err(|_| cannot("what could not be read again"))?;
         Ok((value, loss::between(self, &again)))

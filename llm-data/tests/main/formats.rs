@@ -390,6 +390,45 @@ fn cleaning_can_read_what_is_out_of_order() {
     );
 }
 
+/// JSON within a text, and fields of messages that stand deeper in another format.
+#[test]
+fn what_would_be_nested_too_deeply_to_be_read_again_is_not_written() {
+    let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    let messages = r#"[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]"#;
+    let tools = |levels| format!(r#"{{"messages":{messages},"tools":"{}"}}"#, nested(levels));
+    let chosen = |levels| {
+        format!(
+            r#"{{"prompt":"q","chosen":{{"from":"gpt","value":"a","x":{}}},"rejected":"b"}}"#,
+            nested(levels)
+        )
+    };
+    for (text, written) in [
+        (tools(126), true),
+        (tools(127), false),
+        (chosen(124), true),
+        (chosen(125), false),
+    ] {
+        let record = reader(&text, ReadOptions::default())
+            .next()
+            .unwrap()
+            .unwrap();
+        let to = match record.format {
+            Format::OpenAi => Format::OpenAi,
+            _ => Format::ShareGpt,
+        };
+        match record.record.to_json(to) {
+            Ok((json, _)) => {
+                assert!(written, "{text}");
+                serde_json::from_str::<Value>(&json.to_string()).unwrap();
+            }
+            Err(error) => {
+                assert!(matches!(error, Error::CannotConvert { .. }), "{error}");
+                assert!(!written, "{text}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_record_of_no_format_is_an_error_with_its_fields() {
     let error = reader(
