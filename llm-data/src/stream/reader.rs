@@ -168,7 +168,12 @@ impl RecordReader {
             && matches!(self.options.format, None | Some(Format::Text));
         let rows = Source::open(&path, text, self.options.max_record_bytes)?;
         tracing::debug!(path = %path.display(), "reading");
-        self.current = Some(Current::new(Arc::from(&*path), rows, &self.options));
+        let mut current = Current::new(Arc::from(&*path), rows, &self.options);
+        if text {
+            // Whatever its first line looks like.
+            current.format = Some(Format::Text);
+        }
+        self.current = Some(current);
         Ok(true)
     }
 

@@ -403,3 +403,18 @@ fn peak() -> usize {
         .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
+
+#[test]
+fn a_text_file_is_text_whatever_its_first_line_looks_like() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.txt");
+    std::fs::write(&path, "<START>\nYou: hi\n").unwrap();
+    let reader = RecordReader::of_files([path], ReadOptions::default());
+    let texts: Vec<String> = reader
+        .map(|record| match record.unwrap().record {
+            Record::Text(document) => document.text,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(texts, ["<START>", "You: hi"]);
+}
