@@ -13,6 +13,7 @@ mod duplicates;
 mod encoding;
 mod format_data;
 mod formats;
+mod fuzz_corpus;
 mod generate;
 mod generate_cache;
 mod generate_kill;
