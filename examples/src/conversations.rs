@@ -1,7 +1,7 @@
 //! The conversations of data files.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -13,8 +13,11 @@ use crate::settings::Dataset;
 /// ones counted; further files number on. Bad records come as errors of their own where they are to be
 /// skipped; otherwise the first one ends it, with all that are bad in its file.
 pub struct Conversations {
-    readers: VecDeque<RecordReader>,
+    /// What is to be read, each with its name.
+    readers: VecDeque<(PathBuf, RecordReader)>,
     skip_bad: bool,
+    /// Whether the first of them has had a record.
+    begun: bool,
     file: Option<Arc<Path>>,
     /// Records of the files before, and the number of the last one.
     before: usize,
@@ -30,11 +33,13 @@ impl Conversations {
                 format: dataset.format,
                 ..ReadOptions::default()
             };
-            Ok(RecordReader::of_files(dataset.files()?, options))
+            let reader = RecordReader::of_files(dataset.files()?, options);
+            Ok((dataset.path.clone(), reader))
         };
         Ok(Self {
             readers: datasets.iter().map(reader).collect::<Result<_>>()?,
             skip_bad,
+            begun: false,
             file: None,
             before: 0,
             last: 0,
@@ -47,18 +52,23 @@ impl Iterator for Conversations {
 
     fn next(&mut self) -> Option<Self::Item> {
         let record = loop {
-            match self.readers.front_mut()?.next() {
-                Some(record) => break record,
-                None => self.readers.pop_front(),
-            };
+            if let Some(record) = self.readers.front_mut()?.1.next() {
+                break record;
+            }
+            let (path, _) = self.readers.pop_front()?;
+            if !std::mem::take(&mut self.begun) {
+                self.readers.clear();
+                return Some(Err(Error::EmptyDataset { path }));
+            }
         };
+        self.begun = true;
         let numbered = match record {
             Ok(numbered) => numbered,
             Err(error @ Error::BadRecords { .. }) if self.skip_bad => return Some(Err(error)),
             Err(error) => {
                 let mut readers = std::mem::take(&mut self.readers);
                 return Some(Err(match readers.front_mut() {
-                    Some(reader) => reader.all_problems(error),
+                    Some((_, reader)) => reader.all_problems(error),
                     None => error,
                 }));
             }

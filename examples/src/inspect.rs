@@ -7,7 +7,8 @@ use anyhow::Result;
 use clap::Args;
 use llm_core::checkpoint::write_atomically;
 use llm_data::{
-    Encoder, IGNORE_INDEX, Prepared, PreparedKey, Sample, Samples, Tokenizer, html, shown_tokens,
+    Encoder, IGNORE_INDEX, OnBadRecord, Prepared, PreparedKey, Sample, Samples, Tokenizer, html,
+    shown_tokens,
 };
 use serde_json::json;
 
@@ -73,8 +74,13 @@ impl Inspect {
             ..Settings::default()
         };
         let encoder = Encoder::new(tokenizer, template, settings.encoding())?;
-        let records = Conversations::open(&self.data, self.on_bad_record == BadRecords::Skip)?;
-        let set = Prepared::encode(None, &PreparedKey::new(&encoder), &encoder, records)?;
+        let (skip, on_bad_record) = match self.on_bad_record {
+            BadRecords::Skip => (true, OnBadRecord::Skip),
+            BadRecords::Fail => (false, OnBadRecord::Fail),
+        };
+        let records = Conversations::open(&self.data, skip)?;
+        let key = PreparedKey::new(&encoder);
+        let set = Prepared::encode(None, &key, &encoder, records, on_bad_record)?;
         let samples = Shown {
             encoder: &encoder,
             set: &set,

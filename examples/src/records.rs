@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use llm_core::Checkpoint;
 use llm_data::{
-    Conversation, EncodedSet, Encoder, Error, EvaluationSet, Leakage, Prepared, PreparedKey,
-    Sample, Samples, Statistics, Tokenizer, find_leakage, load_evaluation, split,
+    Conversation, EncodedSet, Encoder, Error, EvaluationSet, Leakage, OnBadRecord, Prepared,
+    PreparedKey, Sample, Samples, Statistics, Tokenizer, find_leakage, load_evaluation, split,
 };
 
 use crate::cli;
@@ -210,7 +210,18 @@ impl Source {
                 return Ok(prepared);
             }
         }
-        Ok(Prepared::encode(dir, &key, encoder, self.training()?)?)
+        let on_bad_record = match self.skip_bad {
+            true => OnBadRecord::Skip,
+            false => OnBadRecord::Fail,
+        };
+        let records = self.training()?;
+        Ok(Prepared::encode(
+            dir,
+            &key,
+            encoder,
+            records,
+            on_bad_record,
+        )?)
     }
 }
 

@@ -375,3 +375,60 @@ fn the_bundled_files_are_where_the_programs_look() {
         .sum();
     assert!(size < 3_000_000, "{size} bytes");
 }
+
+/// The losses of a run's steps.
+fn losses(run: &Path) -> Vec<f64> {
+    let loss = |row: &Value| row["loss"].as_f64();
+    metrics(run).iter().filter_map(loss).collect()
+}
+
+#[test]
+fn any_format_trains_alike_and_its_samples_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let mut convert = Command::new(program("prepare_data").get_program());
+    convert.arg("convert").arg(bundled::records());
+    convert
+        .args(["--to", "openai", "--out"])
+        .arg(path("chats.jsonl.gz"));
+    succeed(&mut convert);
+    let train = |out: &str, data: &Path, more: &[&str]| {
+        let mut program = program("finetune_alpaca");
+        program.arg("--model").arg(model()).arg("--data").arg(data);
+        program
+            .args(["--max-steps", "4", "--show", "0", "--output"])
+            .arg(path(out));
+        succeed(program.args(more));
+        losses(&path(out))
+    };
+    let expected = train("alpaca", &bundled::records(), &[]);
+    assert_eq!(expected.len(), 4);
+    assert_eq!(train("openai", &path("chats.jsonl.gz"), &[]), expected);
+
+    let kept = path("kept");
+    let keep = ["--dataset-prepared-path", kept.to_str().unwrap()];
+    assert_eq!(train("first", &bundled::records(), &keep), expected);
+    let sets = || fs::read_dir(&kept).unwrap().count();
+    assert_eq!(sets(), 1);
+    assert_eq!(train("second", &bundled::records(), &keep), expected);
+    assert_eq!(sets(), 1);
+    // Another template, other samples.
+    train(
+        "third",
+        &bundled::records(),
+        &[&keep[..], &["--template", "chatml"]].concat(),
+    );
+    assert_eq!(sets(), 2);
+
+    let window = ["--shuffle-window", "16"];
+    let windowed = train("windowed", &bundled::records(), &window);
+    assert_ne!(windowed, expected);
+    assert_eq!(
+        train(
+            "windowed-kept",
+            &bundled::records(),
+            &[&keep[..], &window].concat()
+        ),
+        windowed
+    );
+}

@@ -16,6 +16,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::encode::{Encoder, Sample};
 use crate::error::{Error, Result};
+use crate::load::OnBadRecord;
 use crate::record::Conversation;
 use crate::samples::{Ready, Samples};
 use crate::stats::Statistics;
@@ -36,7 +37,7 @@ const FILE: &str = "prepared.json";
 /// whoever prepares the set, so that several processes can prepare the same one.
 ///
 /// ```no_run
-/// use llm_data::{EncodeOptions, Encoder, Prepared, PreparedKey, ReadOptions, Record, RecordReader, Samples};
+/// use llm_data::{EncodeOptions, Encoder, OnBadRecord, Prepared, PreparedKey, ReadOptions, Record, RecordReader, Samples};
 /// # fn f(encoder: Encoder) -> llm_data::Result<()> {
 ///
 /// let key = PreparedKey::new(&encoder).file("alpaca.jsonl")?;
@@ -51,7 +52,7 @@ const FILE: &str = "prepared.json";
 ///             },
 ///             Err(error) => Some(Err(error)),
 ///         });
-///         Prepared::encode(Some("cache".as_ref()), &key, &encoder, records)?
+///         Prepared::encode(Some("cache".as_ref()), &key, &encoder, records, OnBadRecord::Fail)?
 ///     }
 /// };
 /// let first = set.get(0);
@@ -122,8 +123,8 @@ impl Prepared {
     /// at once.
     ///
     /// Records that cannot be learned from are left out and counted, as
-    /// [`Encoder::encode_all`] does; so are bad records ([`Error::BadRecords`]) among them. Anything else that is
-    /// wrong with a record ends the preparation, and who waits for samples hears of it.
+    /// [`Encoder::encode_all`] does; so are bad records ([`Error::BadRecords`]) with [`OnBadRecord::Skip`]. Anything
+    /// else that is wrong with a record ends the preparation, and who waits for samples hears of it.
     ///
     /// # Errors
     /// [`Error::Io`] where the directory cannot be made.
@@ -132,6 +133,7 @@ impl Prepared {
         key: &PreparedKey,
         encoder: &Encoder,
         records: impl Iterator<Item = Result<(usize, Conversation)>> + Send + 'static,
+        on_bad_record: OnBadRecord,
     ) -> Result<Self> {
         let io = |path: &Path| {
             let path = path.to_owned();
@@ -150,6 +152,7 @@ impl Prepared {
         let worker = Worker {
             dir: dir.clone(),
             encoder: encoder.clone(),
+            on_bad_record,
             progress: Arc::clone(&progress),
         };
         let worker = thread::Builder::new()

@@ -109,7 +109,9 @@ impl Settings {
         let mut keys = self.to_keys()?;
         keys.retain(|key, _| !NOT_IDENTITY.contains(&key.as_str()));
         let datasets = self.datasets().into_iter();
-        let formats: Vec<_> = datasets.map(|data| data.format.map(Format::name)).collect();
+        let formats: Vec<_> = datasets
+            .map(|data| data.format.map_or("auto", Format::name))
+            .collect();
         keys.insert("datasets".to_owned(), serde_json::to_value(formats)?);
         Ok(keys)
     }

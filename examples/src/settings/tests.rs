@@ -152,7 +152,10 @@ fn a_file_of_axolotl_s_is_read() {
     let expected = Settings {
         model: Some("NousResearch/Llama-3.2-1B".into()),
         data: vec![
-            PathBuf::from("alpaca.json").into(),
+            Dataset {
+                path: "alpaca.json".into(),
+                format: Some(Format::Alpaca),
+            },
             Dataset {
                 path: "talks.jsonl".into(),
                 format: Some(Format::ShareGpt),
@@ -185,7 +188,7 @@ fn a_file_of_axolotl_s_is_read() {
 fn what_of_axolotl_is_not_supported_is_named_with_its_line_all_at_once() {
     let text = error(
         "optimizer: adamw_8bit\nevals_per_epoch: 4\nrl: dpo\nwandb_project: mine\nsave_first_step: false\n\
-         datasets: [{path: x, type: chat_template}, {path: z, split: train}]\n\
+         datasets: [{path: x, type: completion}, {path: z, split: train}]\n\
          special_tokens: {bos_token: <s>}\nlora_model_dir: there\nload_in_4bit: true\nload_in_8bit: true\n",
     );
     for part in [
@@ -193,7 +196,7 @@ fn what_of_axolotl_is_not_supported_is_named_with_its_line_all_at_once() {
         "line 2: `evals_per_epoch`: not supported: set eval_steps",
         "line 3: `rl`: not supported",
         "line 4: `wandb_project`: not supported: metrics go to metrics.jsonl",
-        "line 6: `datasets`: type: expected alpaca",
+        "line 6: `datasets`: type: unknown",
         "line 6: `datasets`: split: not supported",
         "line 7: `special_tokens`: not supported",
         "line 8: `lora_model_dir`: not supported: an adapter is not trained further",

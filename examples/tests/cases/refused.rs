@@ -32,7 +32,11 @@ fn data_without_anything_to_learn_is_refused_before_the_first_step() {
         // Too long even with all cut that may be cut.
         (&some, &["--max-seq-len", "4"], "template_does_not_fit"),
         (&masked, &[], "`output`: empty"),
-        (&masked, &["--on-bad-record", "skip"], "`output`: empty"),
+        (
+            &masked,
+            &["--on-bad-record", "skip"],
+            "none of the 2 records",
+        ),
     ] {
         let mut program = finetune_on(model(), data, &out, flags);
         program.args(["--save-steps", "1"]);

@@ -170,3 +170,31 @@ impl Shard {
         Some(Sample { input_ids, labels })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            counts in prop::collection::vec(prop_oneof![0_u64..6, any::<u64>()], 0..12),
+            tail in prop::collection::vec(any::<u8>(), 0..40),
+            magic in any::<bool>(),
+        ) {
+            let mut bytes = if magic { MAGIC.to_vec() } else { Vec::new() };
+            bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
+            bytes.extend(tail);
+            let file = NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            if let Ok(shard) = Shard::open(file.path()) {
+                for sample in 0..shard.samples() + 1 {
+                    prop_assert_eq!(shard.get(sample).is_some(), sample < shard.samples());
+                    shard.record(sample);
+                }
+            }
+        }
+    }
+}

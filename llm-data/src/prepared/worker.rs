@@ -8,6 +8,7 @@ use super::shard::{Draft, Shard};
 use super::{Card, hash_of, shard_path};
 use crate::encode::{Encoded, Encoder};
 use crate::error::{Error, Result};
+use crate::load::OnBadRecord;
 use crate::parallel::in_order;
 use crate::record::Conversation;
 use crate::samples::Ready;
@@ -118,6 +119,7 @@ fn failed_before(dir: &Path) -> Error {
 pub(super) struct Worker {
     pub(super) dir: PathBuf,
     pub(super) encoder: Encoder,
+    pub(super) on_bad_record: OnBadRecord,
     pub(super) progress: Arc<Progress>,
 }
 
@@ -166,7 +168,9 @@ impl Set<'_> {
         }
         let (number, encoded) = match encoded {
             Ok(encoded) => encoded,
-            Err(Error::BadRecords { issues, .. }) => {
+            Err(Error::BadRecords { issues, .. })
+                if self.worker.on_bad_record == OnBadRecord::Skip =>
+            {
                 let reason = issues.first().map_or("bad", |issue| issue.reason.key());
                 self.collector.leave_out(reason);
                 return Ok(());

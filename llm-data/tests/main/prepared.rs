@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use llm_data::{
-    Conversation, EncodeOptions, Encoder, Error, Message, Prepared, PreparedKey, Role, Samples,
+    Conversation, EncodeOptions, Encoder, Error, Message, OnBadRecord, Prepared, PreparedKey, Role,
+    Samples,
 };
 
 use crate::common::{encoder, long, tiny};
@@ -31,7 +32,14 @@ fn records(count: usize) -> impl Iterator<Item = llm_data::Result<(usize, Conver
 }
 
 fn prepare(dir: Option<&Path>, encoder: &Encoder, count: usize) -> Prepared {
-    Prepared::encode(dir, &PreparedKey::new(encoder), encoder, records(count)).unwrap()
+    Prepared::encode(
+        dir,
+        &PreparedKey::new(encoder),
+        encoder,
+        records(count),
+        OnBadRecord::Fail,
+    )
+    .unwrap()
 }
 
 fn assert_same(set: &Prepared, encoder: &Encoder, count: usize) {
@@ -195,7 +203,7 @@ fn the_first_samples_are_there_while_others_are_encoded() {
         }
     });
     let key = PreparedKey::new(&encoder);
-    let set = Prepared::encode(None, &key, &encoder, slow).unwrap();
+    let set = Prepared::encode(None, &key, &encoder, slow, OnBadRecord::Fail).unwrap();
     let ready = set.wait_for(100).unwrap();
     assert!(ready.count >= 100 && !ready.all);
     assert_eq!(set.record(5).unwrap(), 11);
@@ -215,7 +223,8 @@ fn an_error_reaches_who_waits_and_leaves_no_set() {
         answers.messages.swap(0, 1);
         records(MANY).chain([Ok((77, answers))])
     };
-    let set = Prepared::encode(Some(dir.path()), &key, &encoder, fails()).unwrap();
+    let set =
+        Prepared::encode(Some(dir.path()), &key, &encoder, fails(), OnBadRecord::Fail).unwrap();
     match set.count() {
         Err(Error::Record { record: 77, .. }) => {}
         other => panic!("{other:?}"),
@@ -225,7 +234,20 @@ fn an_error_reaches_who_waits_and_leaves_no_set() {
     drop(set);
     assert!(Prepared::open(dir.path(), &key).unwrap().is_none());
 
-    let nothing = Prepared::encode(None, &key, &encoder, records(0)).unwrap();
+    // Bad records among them are counted, if they may be.
+    let bad = || Error::BadRecords {
+        path: "x".into(),
+        issues: Vec::new(),
+        total: 1,
+    };
+    let with_bad = || records(20).chain([Err(bad())]);
+    let set = Prepared::encode(None, &key, &encoder, with_bad(), OnBadRecord::Fail).unwrap();
+    assert!(matches!(set.count(), Err(Error::BadRecords { .. })));
+    let set = Prepared::encode(None, &key, &encoder, with_bad(), OnBadRecord::Skip).unwrap();
+    let statistics = set.statistics().unwrap();
+    assert_eq!((statistics.records, statistics.kept), (21, 19));
+
+    let nothing = Prepared::encode(None, &key, &encoder, records(0), OnBadRecord::Fail).unwrap();
     assert!(matches!(nothing.count(), Err(Error::NothingLeft { .. })));
 }
 
@@ -233,6 +255,13 @@ fn an_error_reaches_who_waits_and_leaves_no_set() {
 fn letting_go_of_a_set_ends_its_preparation() {
     let encoder = encoder(&tiny(), "alpaca", long());
     let endless = (0..).map(|number| Ok((number, conversation(number))));
-    let set = Prepared::encode(None, &PreparedKey::new(&encoder), &encoder, endless).unwrap();
+    let set = Prepared::encode(
+        None,
+        &PreparedKey::new(&encoder),
+        &encoder,
+        endless,
+        OnBadRecord::Fail,
+    )
+    .unwrap();
     set.wait_for(1).unwrap();
 }

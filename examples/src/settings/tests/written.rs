@@ -278,7 +278,7 @@ fn differences_are_what_would_make_another_run() {
     assert_eq!(
         before.differences(&other).unwrap(),
         [
-            difference("datasets", "[\"alpaca\"]", "[\"sharegpt\"]"),
+            difference("datasets", "[\"auto\"]", "[\"sharegpt\"]"),
             difference("adapter", "lora", "qlora"),
             difference("lora_r", "8", "4"),
             difference("bf16", "auto", "false"),
