@@ -7,6 +7,7 @@ mod bounded;
 mod clock;
 mod functions;
 mod generation;
+pub(crate) mod messages;
 mod work;
 
 use std::io;
@@ -15,6 +16,7 @@ use std::ops::Range;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, context};
+use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
 use crate::record::Message;
@@ -38,6 +40,10 @@ const NAME: &str = "chat";
 /// Renders as transformers' `apply_chat_template` does: `trim_blocks` and `lstrip_blocks`, loop
 /// controls, the methods of Python's strings and dictionaries, `raise_exception`, `strftime_now`
 /// (in UTC), a `tojson` that does not escape, `{% generation %}` blocks.
+///
+/// A [`Role::FunctionCall`](crate::Role) is an assistant's message with `tool_calls` there, and one of
+/// the assistant right before it is its `content`; a [`Role::Observation`](crate::Role) has the role
+/// `tool`.
 ///
 /// ```
 /// use llm_data::{ChatTemplate, Message, Role};
@@ -65,7 +71,7 @@ pub struct ChatOptions<'a> {
     /// Whether the beginning of the next reply is written, in templates that have one.
     pub add_generation_prompt: bool,
     /// The tools that the assistant may call: what the template finds under `tools`.
-    pub tools: Option<&'a serde_json::Value>,
+    pub tools: Option<&'a Json>,
 }
 
 /// A rendered conversation.
@@ -127,13 +133,14 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::ChatTemplateRefused`] with the message of the template's `raise_exception`,
     /// [`Error::ChatTemplateLimit`] for endless loops, recursion and strings,
-    /// [`Error::ChatTemplateFailed`] for everything else.
+    /// [`Error::ChatTemplateFailed`] for everything else; [`Error::Conversation`] for a function's
+    /// call that is no JSON of one.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
         let options = ChatOptions {
             add_generation_prompt,
             tools: None,
         };
-        self.render_apart(messages, options, None)
+        self.render_apart(&messages::messages(messages, 1)?, options, None)
     }
 
     /// Writes the messages down as [`render`](Self::render) does, with tools, and says what of the
@@ -157,6 +164,15 @@ impl ChatTemplate {
     /// # Errors
     /// Those of [`render`](Self::render).
     pub fn render_with(&self, messages: &[Message], options: ChatOptions<'_>) -> Result<ChatText> {
+        self.render_json(&messages::messages(messages, 1)?, options)
+    }
+
+    /// As [`render_with`](Self::render_with), of messages in transformers' terms.
+    pub(crate) fn render_json(
+        &self,
+        messages: &[Json],
+        options: ChatOptions<'_>,
+    ) -> Result<ChatText> {
         if !self.marks_generation {
             let text = self.render_apart(messages, options, None)?;
             return Ok(ChatText {
@@ -164,9 +180,11 @@ impl ChatTemplate {
                 generation: Vec::new(),
             });
         }
-        let tools = options.tools.map(ToString::to_string);
-        let texts = messages.iter().map(|message| message.content.as_str());
-        let marks = generation::marks(texts.chain([self.source()]).chain(tools.as_deref()));
+        let mut texts = vec![self.source()];
+        for value in messages.iter().chain(options.tools) {
+            messages::strings(value, &mut texts);
+        }
+        let marks = generation::marks(texts.into_iter());
         let marked = self.render_apart(messages, options, Some(marks))?;
         let (text, generation) = generation::take(&marked, marks);
         Ok(ChatText { text, generation })
@@ -189,7 +207,7 @@ impl ChatTemplate {
     /// Renders on a thread of its own, whose stack is large.
     fn render_apart(
         &self,
-        messages: &[Message],
+        messages: &[Json],
         options: ChatOptions<'_>,
         marks: Option<[char; 2]>,
     ) -> Result<String> {
@@ -210,7 +228,7 @@ impl ChatTemplate {
 
     fn render_here(
         &self,
-        messages: &[Message],
+        messages: &[Json],
         options: ChatOptions<'_>,
         marks: Option<[char; 2]>,
     ) -> Result<String> {
@@ -219,7 +237,7 @@ impl ChatTemplate {
             add_generation_prompt => options.add_generation_prompt,
             bos_token => self.bos_token.as_str(),
             eos_token => self.eos_token.as_str(),
-            tools => options.tools.map(|tools| Value::from(Serde(tools))),
+            tools => options.tools.map(value),
             documents => (),
             _generation_marks => marks.map(String::from_iter),
         };
@@ -233,9 +251,8 @@ impl ChatTemplate {
     }
 }
 
-fn value(message: &Message) -> Value {
-    let (role, content) = (message.role.as_str(), message.content.as_str());
-    Value::from_pairs([("role", role), ("content", content)])
+fn value(json: &Json) -> Value {
+    Value::from(Serde(json))
 }
 
 /// Output that ends at a limit instead of filling the memory.

@@ -1,14 +1,19 @@
 //! Records to token ids and labels, in one pass.
 
-use std::ops::Range;
+mod tokens;
 
 use rayon::prelude::*;
 
+use serde_json::Value;
+
+use crate::chat::messages;
+pub(crate) use crate::encode::tokens::Tokens;
+use crate::encode::tokens::{last_answer, reply_flags};
 use crate::ending::Ending;
 use crate::error::{Error, Refused, Result};
 use crate::place::Place;
 use crate::prompt::{Rendered, Template};
-use crate::record::{AlpacaRecord, Conversation, Dialogue, Message, Role};
+use crate::record::{AlpacaRecord, Conversation, Dialogue, Message, Turn, said};
 use crate::stats::{Collector, Statistics};
 use crate::tokenizer::Tokenizer;
 use crate::truncate::{self, Truncation};
@@ -91,16 +96,6 @@ pub struct Encoder {
     template: Template,
     options: EncodeOptions,
     ending: Ending,
-}
-
-/// A conversation's tokens, each with whether the assistant says it.
-pub(crate) struct Tokens {
-    pub(crate) ids: Vec<u32>,
-    pub(crate) spoken: Vec<bool>,
-    /// Where the last answer begins and ends.
-    pub(crate) answer: Range<usize>,
-    /// What is supervised: the turn, and where it stands.
-    pub(crate) said: Vec<(usize, Range<usize>)>,
 }
 
 /// The name to count a record under that cannot be learned from; none for other errors.
@@ -190,22 +185,27 @@ impl Encoder {
         self.encode_dialogue(Dialogue::from_record(record), None)
     }
 
-    /// Encodes one conversation; its last message must be the assistant's. Where messages say whether they are
-    /// learned ([`Message::loss`](crate::Message::loss)), answers that say no are not supervised.
+    /// Encodes one conversation; its last message must be the assistant's, words or a call. Where messages say
+    /// whether they are learned ([`Message::loss`](crate::Message::loss)), replies that say no are not supervised.
+    ///
+    /// Calls of functions are for chat templates: each is supervised as an answer is, and what the functions
+    /// gave is not. The conversation's own tools go before those of the template. Words right before a call are
+    /// one reply with it, and learned where both are.
     ///
     /// # Errors
     /// As [`encode`](Self::encode), and [`Error::Conversation`] for an order of messages that no
-    /// template knows.
+    /// template knows and a call that is no JSON of one, [`Error::NoCalls`] where the template has no place for
+    /// calls, [`Error::Option`] for tools that are no JSON of functions.
     pub fn encode_conversation(&self, conversation: &Conversation) -> Result<Encoded> {
         let messages = &conversation.messages;
         if messages.iter().any(|message| message.loss.is_some()) {
             let flags: Vec<bool> = messages.iter().map(|m| m.loss.unwrap_or(true)).collect();
             return self.encode_conversation_flagged(conversation, &flags);
         }
-        self.encode_dialogue(answered(messages)?, None)
+        self.encode_answered(conversation, None)
     }
 
-    /// Encodes one conversation of whose answers only those are supervised whose message has a true
+    /// Encodes one conversation of whose answers and calls only those are supervised whose message has a true
     /// flag. There is a flag for each message; those of other roles count for nothing.
     ///
     /// # Errors
@@ -229,10 +229,27 @@ impl Encoder {
         if self.options.train_on_input {
             return Err(wrong("not together with train_on_input", "both".to_owned()));
         }
-        let answers = messages.iter().zip(flags);
-        let answers = answers.filter(|(message, _)| message.role == Role::Assistant);
-        let flags: Vec<bool> = answers.map(|(_, flag)| *flag).collect();
-        self.encode_dialogue(answered(messages)?, Some(&flags))
+        self.encode_answered(conversation, Some(&reply_flags(messages, flags)))
+    }
+
+    /// `flags` says of each reply whether it is supervised.
+    fn encode_answered(
+        &self,
+        conversation: &Conversation,
+        flags: Option<&[bool]>,
+    ) -> Result<Encoded> {
+        let tools = self.tools(conversation)?;
+        let mut dialogue = answered(&conversation.messages)?;
+        dialogue.tools = tools.as_ref();
+        self.encode_dialogue(dialogue, flags)
+    }
+
+    /// The conversation's own tools, where the template takes any.
+    fn tools(&self, conversation: &Conversation) -> Result<Option<Value>> {
+        match &conversation.tools {
+            Some(text) if self.template.is_chat() => messages::tools(text),
+            _ => Ok(None),
+        }
     }
 
     /// Encodes all records, on all cores. Those that cannot be learned from (the template leaves no room, the
@@ -301,19 +318,30 @@ impl Encoder {
         }
     }
 
-    /// The ids that generation starts from: the conversation up to its last user message, and the
-    /// beginning of the answer.
+    /// The ids that generation starts from: the conversation up to its last user message, or to what
+    /// functions gave, and the beginning of the answer.
     ///
     /// # Errors
-    /// [`Error::Conversation`] where the last message is not the user's or the order is one that no
-    /// template knows, and what a chat template refuses.
+    /// [`Error::Conversation`] where the last message is the assistant's or the order is one that no
+    /// template knows, [`Error::NoCalls`], and what a chat template refuses.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        let dialogue = Dialogue::from_messages(messages)?;
-        if dialogue
-            .turns
-            .last()
-            .is_some_and(|turn| turn.answer.is_some())
-        {
+        self.prompt_with(messages, None)
+    }
+
+    /// The ids that generation starts from for a conversation with tools of its own, as
+    /// [`prompt`](Self::prompt) gives them for its messages.
+    ///
+    /// # Errors
+    /// Those of [`prompt`](Self::prompt); [`Error::Option`] for tools that are no JSON of functions.
+    pub fn prompt_conversation(&self, conversation: &Conversation) -> Result<Vec<u32>> {
+        let tools = self.tools(conversation)?;
+        self.prompt_with(&conversation.messages, tools.as_ref())
+    }
+
+    fn prompt_with(&self, messages: &[Message], tools: Option<&Value>) -> Result<Vec<u32>> {
+        let mut dialogue = Dialogue::from_messages(messages)?;
+        dialogue.tools = tools;
+        if dialogue.turns.last().is_some_and(Turn::is_answered) {
             let (expected, got) = ("user", "nothing");
             return Err(Error::Conversation {
                 message: messages.len() + 1,
@@ -334,12 +362,12 @@ impl Encoder {
             .ids)
     }
 
-    /// `flags` says of each turn's answer whether it is supervised.
     fn encode_dialogue(&self, dialogue: Dialogue<'_>, flags: Option<&[bool]>) -> Result<Encoded> {
-        let answer = dialogue.turns.last().and_then(|turn| turn.answer);
-        if answer.is_none_or(|answer| answer.trim().is_empty()) {
+        let says = |turn: &Turn<'_>| turn.answer.and_then(said).is_some() || !turn.calls.is_empty();
+        if !dialogue.turns.last().is_some_and(says) {
             return Err(Error::NothingSupervised);
         }
+        let flags = flags.map(|flags| (flags, dialogue.clone()));
         let (limit, longest_token) = (self.options.max_seq_len, self.tokenizer.longest_token());
         let (mut tokens, truncation) = truncate::fit(dialogue, limit, longest_token, |dialogue| {
             self.tokens(dialogue)
@@ -348,19 +376,20 @@ impl Encoder {
             return Err(Error::NothingSupervised);
         }
         if self.options.mask_history {
-            tokens.spoken[..tokens.answer.start].fill(false);
+            let last = tokens.last_reply();
+            tokens.spoken[..last].fill(false);
         }
-        if let Some(flags) = flags {
-            let flags = &flags[truncation.history_turns..];
-            for (turn, range) in &tokens.said {
-                if !flags.get(*turn).copied().unwrap_or_default() {
+        if let Some((flags, whole)) = flags {
+            let flags = &flags[whole.replies(truncation.history_turns)..];
+            for (reply, range) in &tokens.said {
+                if !flags.get(*reply).copied().unwrap_or_default() {
                     let end = range.end.min(tokens.spoken.len());
                     tokens.spoken[range.start.min(end)..end].fill(false);
                 }
             }
-            if !tokens.spoken.contains(&true) {
-                return Err(Error::NothingSupervised);
-            }
+        }
+        if !tokens.spoken.contains(&true) {
+            return Err(Error::NothingSupervised);
         }
         let label = |(&id, &spoken): (&u32, &bool)| {
             if spoken || self.options.train_on_input {
@@ -408,7 +437,7 @@ impl Encoder {
             }
             tokens.spoken.resize(tokens.ids.len(), segment.supervised);
             if segment.supervised {
-                tokens.said.push((segment.turn, begin..tokens.ids.len()));
+                tokens.said.push((segment.reply, begin..tokens.ids.len()));
             }
         }
         let prefix = match rendered.bos {
@@ -420,25 +449,15 @@ impl Encoder {
         for (_, range) in &mut tokens.said {
             *range = range.start + prefix.len()..range.end + prefix.len();
         }
-        tokens.answer = last_answer(&tokens.said);
+        tokens.answer = last_answer(&tokens.said, rendered.earlier);
         Ok(tokens)
     }
-}
-
-/// From the first to the last of what is said in the last turn.
-fn last_answer(said: &[(usize, Range<usize>)]) -> Range<usize> {
-    let Some((last, end)) = said.last().map(|(turn, range)| (*turn, range.end)) else {
-        return 0..0;
-    };
-    let first = said.iter().find(|(turn, _)| *turn == last);
-    first.map_or(0, |(_, range)| range.start)..end
 }
 
 /// The dialogue of messages of which the last is the assistant's.
 fn answered(messages: &[Message]) -> Result<Dialogue<'_>> {
     let dialogue = Dialogue::from_messages(messages)?;
-    let last = dialogue.turns.last();
-    if last.is_none_or(|turn| turn.answer.is_none()) {
+    if !dialogue.turns.last().is_some_and(Turn::is_answered) {
         return Err(Error::Conversation {
             message: messages.len() + 1,
             expected: "assistant",

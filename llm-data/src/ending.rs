@@ -43,11 +43,12 @@ impl Encoder {
         };
         let turn = Turn {
             instruction: "a",
-            input: "",
             answer: Some(ANSWER),
+            ..Turn::default()
         };
         let dialogue = Dialogue {
             system: None,
+            tools: None,
             turns: vec![turn],
         };
         let rendered = match self.template().render(&dialogue, tokenizer.specials()) {

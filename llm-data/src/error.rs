@@ -6,13 +6,10 @@ use std::path::PathBuf;
 
 use crate::issue::{Reason, RecordIssue};
 
-pub(crate) use refused::Refused;
+pub(crate) use refused::{Refused, list};
 
 /// The result of this crate's operations.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// How many records a message spells out.
-const SHOWN: usize = 20;
 
 /// Everything that can go wrong between a text file and a sample.
 #[derive(Debug, thiserror::Error)]
@@ -342,6 +339,15 @@ pub enum Error {
         /// What does.
         got: &'static str,
     },
+    /// A conversation with calls of functions, and a template that has no place for them.
+    #[error(
+        "the template `{template}` has no place for calls of functions and what they give; choose a \
+         chat template with tools"
+    )]
+    NoCalls {
+        /// The template.
+        template: String,
+    },
     /// The template alone leaves no room for the record.
     #[error("the template alone needs {needed} tokens, max_seq_len is {max_seq_len}")]
     DoesNotFit {
@@ -460,13 +466,14 @@ impl Error {
         }
     }
 
-    /// Whether a chat template refused one conversation, which says nothing about the next.
+    /// Whether a template refused one conversation, which says nothing about the next.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(
             self,
             Self::ChatTemplateRefused { .. }
                 | Self::ChatTemplateFailed { .. }
                 | Self::NotAPrefix { .. }
+                | Self::NoCalls { .. }
         )
     }
 
@@ -476,17 +483,4 @@ impl Error {
             source: Box::new(self),
         }
     }
-}
-
-/// A line for each of the first ones, and how many of `total` follow.
-pub(crate) fn list<T: std::fmt::Display>(shown: &[T], total: usize) -> String {
-    let mut text: String = shown
-        .iter()
-        .take(SHOWN)
-        .map(|one| format!("\n  {one}"))
-        .collect();
-    if total > SHOWN {
-        text.push_str(&format!("\n  and {} more", total - SHOWN));
-    }
-    text
 }

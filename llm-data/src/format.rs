@@ -4,7 +4,7 @@ mod chat_text;
 mod fields;
 mod loss;
 mod read;
-mod tool_calls;
+pub(crate) mod tool_calls;
 mod write;
 
 use std::collections::BTreeSet;

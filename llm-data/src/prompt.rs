@@ -1,12 +1,12 @@
 //! Prompt templates: what stands around instructions and answers.
 
 mod alpaca;
+mod code;
 mod fields;
 mod model;
 mod registry;
 mod separators;
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::chat::{ChatOptions, ChatTemplate};
 use crate::error::{Error, Result};
 use crate::prompt::alpaca::Alpaca;
+use crate::prompt::code::{CHATML_END, VICUNA_END, VICUNA_SYSTEM, chatml, vicuna};
 use crate::prompt::fields::Entry;
 use crate::prompt::registry::Registry;
 use crate::prompt::separators::{Eos, Separated};
@@ -51,11 +52,6 @@ struct Jinja {
     tools: Option<Value>,
 }
 
-/// FastChat, `conversation.py`, `vicuna_v1.1`.
-const VICUNA_SYSTEM: &str = "A chat between a curious user and an artificial intelligence \
-    assistant. The assistant gives helpful, detailed, and polite answers to the user's questions.";
-const VICUNA_END: &str = "</s>";
-const CHATML_END: &str = "<|im_end|>";
 /// Tokens that the templates here write; special wherever a tokenizer has added them.
 pub(crate) const BUILT_IN_TOKENS: [&str; 3] = ["<|im_start|>", CHATML_END, VICUNA_END];
 
@@ -68,8 +64,8 @@ pub(crate) struct Segment {
     pub(crate) supervised: bool,
     /// Whether the tokenizer's end-of-sequence token follows the text.
     pub(crate) ends: bool,
-    /// The question that it belongs to, counted from 0.
-    pub(crate) turn: usize,
+    /// The reply that it belongs to, counted from 0 in the dialogue: an answer or a call.
+    pub(crate) reply: usize,
 }
 
 /// A rendered conversation and the mark in it.
@@ -79,17 +75,29 @@ pub(crate) struct Rendered {
     pub(crate) mark: char,
     /// Whether the tokenizer may put its beginning-of-sequence token in front.
     pub(crate) bos: bool,
-    /// The turn that is being written.
-    turn: usize,
+    /// Replies before those of the last turn.
+    pub(crate) earlier: usize,
+    /// The reply that is being written.
+    reply: usize,
 }
 
 impl Rendered {
+    fn new(dialogue: &Dialogue<'_>, mark: char) -> Self {
+        Self {
+            segments: Vec::new(),
+            mark,
+            bos: true,
+            earlier: dialogue.replies(dialogue.turns.len().saturating_sub(1)),
+            reply: 0,
+        }
+    }
+
     fn context(&mut self, text: impl Into<String>) {
         self.segments.push(Segment {
             text: text.into(),
             supervised: false,
             ends: false,
-            turn: self.turn,
+            reply: self.reply,
         });
     }
 
@@ -98,7 +106,7 @@ impl Rendered {
             text: text.into(),
             supervised: true,
             ends,
-            turn: self.turn,
+            reply: self.reply,
         });
     }
 }
@@ -241,7 +249,7 @@ impl Template {
     }
 
     /// The same template with tools that the assistant may call, as JSON: what a chat template finds
-    /// under `tools`, in training and in generation.
+    /// under `tools`, in training and in generation, in conversations that have none of their own.
     ///
     /// # Errors
     /// [`Error::Option`] where the template is no chat template, or the tools are no array.
@@ -355,18 +363,20 @@ impl Template {
     /// not in it. FastChat's `get_prompt`.
     ///
     /// # Errors
-    /// [`Error::Conversation`] for an order of messages that no template knows, and what a chat
-    /// template refuses.
+    /// [`Error::Conversation`] for an order of messages that no template knows, [`Error::NoCalls`]
+    /// for calls of functions in a template that has no place for them, and what a chat template
+    /// refuses.
     pub fn text(&self, messages: &[Message]) -> Result<String> {
         if let Kind::Model(jinja) = &self.0 {
-            let asked = messages.last().is_some_and(|last| last.role == Role::User);
+            let asks = |last: &Message| matches!(last.role, Role::User | Role::Observation);
             let options = ChatOptions {
-                add_generation_prompt: asked,
+                add_generation_prompt: messages.last().is_some_and(asks),
                 tools: jinja.tools.as_ref(),
             };
             return Ok(jinja.chat.render_with(messages, options)?.text);
         }
         let dialogue = Dialogue::from_messages(messages)?;
+        self.check_calls(&dialogue)?;
         if let Kind::Separated(fields) = &self.0
             && let Some(text) = fields.whole(&dialogue)
         {
@@ -380,27 +390,41 @@ impl Template {
     /// Writes a conversation down. The text before an answer is what the same conversation
     /// without that answer and what follows gives.
     pub(crate) fn render(&self, dialogue: &Dialogue<'_>, specials: &Specials) -> Result<Rendered> {
+        if let Kind::Model(jinja) = &self.0 {
+            return model::render(jinja, dialogue, specials);
+        }
+        self.check_calls(dialogue)?;
         let source = match &self.0 {
-            Kind::Model(jinja) => Cow::from(jinja.definition()),
-            Kind::Separated(fields) => Cow::from(&fields.source),
-            _ => Cow::default(),
+            Kind::Separated(fields) => fields.source.as_str(),
+            _ => "",
         };
-        let mark = unused_mark(dialogue.texts().chain([&*source]));
-        let mut out = Rendered {
-            segments: Vec::new(),
-            mark,
-            bos: true,
-            turn: 0,
-        };
+        let mark = unused_mark(dialogue.texts().chain([source]));
+        let mut out = Rendered::new(dialogue, mark);
         let guard = |text: &str| specials.guard(text, mark).into_owned();
         match &self.0 {
             Kind::Alpaca(texts) => texts.write(dialogue, guard, &mut out),
             Kind::Separated(fields) => fields.write(dialogue, specials, guard, &mut out),
             Kind::Chatml => chatml(dialogue, guard, &mut out),
             Kind::Vicuna => vicuna(dialogue, guard, &mut out),
-            Kind::Model(jinja) => model::write(jinja, dialogue, specials, guard, &mut out)?,
+            // Written above.
+            Kind::Model(_) => {}
         }
         Ok(out)
+    }
+
+    /// Calls of functions are for chat templates.
+    fn check_calls(&self, dialogue: &Dialogue<'_>) -> Result<()> {
+        match dialogue.turns.iter().find(|turn| !turn.calls.is_empty()) {
+            Some(_) => Err(Error::NoCalls {
+                template: self.name().to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it is a chat template, which may have a place for tools and their calls.
+    pub(crate) fn is_chat(&self) -> bool {
+        matches!(self.0, Kind::Model(_))
     }
 }
 
@@ -431,41 +455,6 @@ impl<'a> Dialogue<'a> {
                 turn.answer.unwrap_or_default(),
             ]
         }))
-    }
-}
-
-fn chatml(dialogue: &Dialogue<'_>, guard: impl Fn(&str) -> String, out: &mut Rendered) {
-    let mut context = String::new();
-    if let Some(system) = dialogue.system {
-        context = format!("<|im_start|>system\n{}{CHATML_END}\n", guard(system));
-    }
-    for (number, turn) in dialogue.turns.iter().enumerate() {
-        out.turn = number;
-        let user = guard(&user_text(turn));
-        context += &format!("<|im_start|>user\n{user}{CHATML_END}\n<|im_start|>assistant\n");
-        out.context(std::mem::take(&mut context));
-        if let Some(answer) = turn.answer {
-            out.answer(guard(answer) + CHATML_END, false);
-            context.push('\n');
-        }
-    }
-    if !context.is_empty() {
-        out.context(context);
-    }
-}
-
-fn vicuna(dialogue: &Dialogue<'_>, guard: impl Fn(&str) -> String, out: &mut Rendered) {
-    let mut context = dialogue
-        .system
-        .map_or_else(|| VICUNA_SYSTEM.to_owned(), &guard)
-        + " ";
-    for (number, turn) in dialogue.turns.iter().enumerate() {
-        out.turn = number;
-        context += &format!("USER: {} ASSISTANT:", guard(&user_text(turn)));
-        out.context(std::mem::take(&mut context));
-        if let Some(answer) = turn.answer {
-            out.answer(format!(" {}{VICUNA_END}", guard(answer)), false);
-        }
     }
 }
 

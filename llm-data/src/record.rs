@@ -144,17 +144,38 @@ impl From<AlpacaRecord> for Conversation {
 }
 
 /// One question and, unless it is still to be generated, its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Turn<'a> {
     pub(crate) instruction: &'a str,
     pub(crate) input: &'a str,
+    /// What stands between question and answer: calls of functions, what they gave, words before calls.
+    pub(crate) calls: &'a [Message],
+    /// The number of the first of `calls` in the conversation, from 1.
+    pub(crate) first_call: usize,
     pub(crate) answer: Option<&'a str>,
+}
+
+impl Turn<'_> {
+    /// Whether nothing is to be said any more: there is an answer, or a call for one.
+    pub(crate) fn is_answered(&self) -> bool {
+        let calls = self.calls.last();
+        self.answer.is_some() || calls.is_some_and(|last| last.role == Role::FunctionCall)
+    }
+
+    /// How often the assistant speaks: calls and answer.
+    pub(crate) fn replies(&self) -> usize {
+        let calls = self.calls.iter();
+        let calls = calls.filter(|message| message.role == Role::FunctionCall);
+        calls.count() + usize::from(self.answer.is_some())
+    }
 }
 
 /// What the templates are filled with: the one view of records and conversations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dialogue<'a> {
     pub(crate) system: Option<&'a str>,
+    /// The tools of the conversation's own, as chat templates take them.
+    pub(crate) tools: Option<&'a Value>,
     pub(crate) turns: Vec<Turn<'a>>,
 }
 
@@ -163,67 +184,104 @@ impl<'a> Dialogue<'a> {
     pub(crate) fn from_record(record: &'a AlpacaRecord) -> Self {
         let history = record.history.iter().map(|(question, answer)| Turn {
             instruction: question,
-            input: "",
             answer: Some(answer),
+            ..Turn::default()
         });
         let last = Turn {
             instruction: &record.instruction,
             input: said(&record.input).unwrap_or_default(),
             answer: Some(&record.output),
+            ..Turn::default()
         };
         Self {
             system: record.system.as_deref().and_then(said),
+            tools: None,
             turns: history.chain([last]).collect(),
         }
     }
 
-    /// The turns of `messages`: a system message or none, then user and assistant by turns,
-    /// user first. The last user message may lack its answer.
+    /// The turns of `messages`: a system message or none, then user and assistant by turns, user
+    /// first, with calls of functions and what they gave between. The last turn may lack its answer.
     pub(crate) fn from_messages(messages: &'a [Message]) -> Result<Self> {
-        let mut system = None;
-        let mut turns: Vec<Turn<'a>> = Vec::new();
-        for (index, message) in messages.iter().enumerate() {
-            let open = turns.last().is_some_and(|turn| turn.answer.is_none());
-            match (message.role, turns.last_mut()) {
-                (Role::System, None) if index == 0 => system = Some(message.content.as_str()),
-                (Role::User, _) if !open => {
-                    let (instruction, input) = message.instruction_and_input();
-                    turns.push(Turn {
-                        instruction,
-                        input,
-                        answer: None,
-                    });
+        check_order(messages)?;
+        let first = messages.first().filter(|first| first.role == Role::System);
+        let asks = |message: &Message| message.role == Role::User;
+        let mut turns = Vec::new();
+        let mut place = usize::from(first.is_some());
+        while let Some((question, behind)) = messages[place..].split_first() {
+            let next = behind.iter().position(asks).unwrap_or(behind.len());
+            let (calls, answer) = match behind[..next].split_last() {
+                Some((last, calls)) if last.role == Role::Assistant => {
+                    (calls, Some(&*last.content))
                 }
-                (Role::Assistant, Some(turn)) if open => turn.answer = Some(&message.content),
-                _ => {
-                    return Err(Error::Conversation {
-                        message: index + 1,
-                        expected: if open { "assistant" } else { "user" },
-                        got: message.role.as_str(),
-                    });
-                }
-            }
-        }
-        if turns.is_empty() {
-            let message = messages.len() + 1;
-            return Err(Error::Conversation {
-                message,
-                expected: "user",
-                got: "nothing",
+                _ => (&behind[..next], None),
+            };
+            let (instruction, input) = question.instruction_and_input();
+            turns.push(Turn {
+                instruction,
+                input,
+                calls,
+                first_call: place + 2,
+                answer,
             });
+            place += 1 + next;
         }
         Ok(Self {
-            system: system.and_then(said),
+            system: first.and_then(|first| said(&first.content)),
+            tools: None,
             turns,
         })
     }
 
-    /// The same dialogue without its last answer: what generation starts from.
+    /// The same dialogue without its last answer and the calls before it: what generation starts from.
     pub(crate) fn unanswered(mut self) -> Self {
         if let Some(turn) = self.turns.last_mut() {
-            turn.answer = None;
+            (turn.calls, turn.answer) = (&[], None);
         }
         self
+    }
+
+    /// How often the assistant speaks in the first turns.
+    pub(crate) fn replies(&self, turns: usize) -> usize {
+        self.turns.iter().take(turns).map(Turn::replies).sum()
+    }
+}
+
+/// Whether the messages stand in an order that templates know, and begin with a question.
+fn check_order(messages: &[Message]) -> Result<()> {
+    let expected = |before: Option<Role>| match before {
+        None | Some(Role::System | Role::Assistant) => "user",
+        Some(Role::User | Role::Observation) => "assistant",
+        Some(Role::FunctionCall) => "observation",
+    };
+    let mut before = None;
+    for (index, message) in messages.iter().enumerate() {
+        let asked = matches!(before, Some(Role::User | Role::Observation));
+        let called = matches!(before, Some(Role::FunctionCall | Role::Observation));
+        let fits = match message.role {
+            Role::System => index == 0,
+            Role::User => !asked && before != Some(Role::FunctionCall),
+            Role::Assistant => asked,
+            // The assistant may say something before it calls.
+            Role::FunctionCall => asked || before == Some(Role::Assistant),
+            Role::Observation => called,
+        };
+        if !fits {
+            return Err(Error::Conversation {
+                message: index + 1,
+                expected: expected(before),
+                got: message.role.as_str(),
+            });
+        }
+        before = Some(message.role);
+    }
+    match before {
+        None | Some(Role::System) => Err(Error::Conversation {
+            message: messages.len() + 1,
+            expected: "user",
+            got: "nothing",
+        }),
+        _ => Ok(()),
     }
 }
 

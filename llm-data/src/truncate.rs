@@ -13,7 +13,8 @@ pub struct Truncation {
     pub history_turns: usize,
     /// Characters cut from the end of the last user text: the input's, then the instruction's.
     pub user_chars: usize,
-    /// Tokens cut from the end of the answer, its end token among them.
+    /// Tokens cut from the end of the answer and the calls of functions before it, the end token among
+    /// them.
     pub answer_tokens: usize,
 }
 
@@ -50,6 +51,7 @@ fn drop_history<'a>(
     let without = |dropped: usize| {
         encode(&Dialogue {
             system: dialogue.system,
+            tools: dialogue.tools,
             turns: dialogue.turns[dropped..].to_vec(),
         })
     };
@@ -84,6 +86,7 @@ fn shorten<'a>(
         let turn = first_chars(whole, kept);
         let dialogue = Dialogue {
             system: dialogue.system,
+            tools: dialogue.tools,
             turns: vec![turn],
         };
         encode(&dialogue.unanswered()).map(|tokens| tokens.ids.len())
@@ -185,7 +188,7 @@ mod tests {
         let turn = Turn {
             instruction: "你好",
             input: "ab",
-            answer: None,
+            ..Turn::default()
         };
         let kept = |count| {
             let turn = first_chars(turn, count);
@@ -236,11 +239,12 @@ mod tests {
     fn a_long_history_takes_few_encodings() {
         let turn = Turn {
             instruction: "four",
-            input: "",
             answer: Some("more"),
+            ..Turn::default()
         };
         let dialogue = Dialogue {
             system: None,
+            tools: None,
             turns: vec![turn; 1_000],
         };
         let seen = Default::default();
@@ -254,10 +258,11 @@ mod tests {
         let long = "x".repeat(1_000_000);
         let dialogue = Dialogue {
             system: None,
+            tools: None,
             turns: vec![Turn {
                 instruction: &long,
-                input: "",
                 answer: Some("answer"),
+                ..Turn::default()
             }],
         };
         let seen = Default::default();

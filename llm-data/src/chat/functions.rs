@@ -286,10 +286,33 @@ fn write_json(value: &serde_json::Value, formatter: impl Formatter) -> Result<St
     String::from_utf8(json.0).map_err(|error| failed(error.to_string()))
 }
 
+/// A finite number as Python writes it: with an exponent of two digits and a sign below 1e-4 and from
+/// 1e16 on.
+fn python_float(value: f64) -> String {
+    let scientific = format!("{value:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    match exponent.parse::<i32>() {
+        Ok(exponent) if !(-4..16).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
+        }
+        // Whole numbers keep their point.
+        _ => format!("{value:?}"),
+    }
+}
+
 /// JSON on one line with Python's spaces: `{"a": 1, "b": [2, 3]}`.
 struct Spaced(CompactFormatter);
 
 impl Formatter for Spaced {
+    fn write_f64<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        value: f64,
+    ) -> std::io::Result<()> {
+        writer.write_all(python_float(value).as_bytes())
+    }
+
     fn begin_array_value<W: ?Sized + std::io::Write>(
         &mut self,
         writer: &mut W,

@@ -1,6 +1,9 @@
 //! Refusals of chat templates, gathered.
 
-use super::{Error, Result, SHOWN};
+use super::{Error, Result};
+
+/// How many records a message spells out.
+const SHOWN: usize = 20;
 
 /// The records that a chat template refused; the first ones are held.
 #[derive(Debug, Default)]
@@ -28,4 +31,17 @@ impl Refused {
             }),
         }
     }
+}
+
+/// A line for each of the first ones, and how many of `total` follow.
+pub(crate) fn list<T: std::fmt::Display>(shown: &[T], total: usize) -> String {
+    let mut text: String = shown
+        .iter()
+        .take(SHOWN)
+        .map(|one| format!("\n  {one}"))
+        .collect();
+    if total > SHOWN {
+        text.push_str(&format!("\n  and {} more", total - SHOWN));
+    }
+    text
 }

@@ -50,6 +50,27 @@ pub(super) fn function(function: &Value) -> Option<Value> {
     Some(json!({"name": name, "arguments": arguments}))
 }
 
+/// A message's calls as chat templates take them: arguments as JSON, ids where the record has them;
+/// none where the text is no JSON of calls, or holds more than that.
+pub(crate) fn for_templates(message: &Message) -> Option<Vec<Value>> {
+    let ids = message.extra.get(IDS).and_then(Value::as_array);
+    let call = |(number, value): (usize, &Value)| {
+        let mut call = Map::new();
+        let id = ids.and_then(|ids| ids.get(number));
+        if let Some(id) = id.filter(|id| id.is_string()) {
+            call.insert("id".to_owned(), id.clone());
+        }
+        call.insert("type".to_owned(), "function".into());
+        call.insert("function".to_owned(), function(value)?);
+        Some(Value::Object(call))
+    };
+    let values = match serde_json::from_str(&message.content).ok()? {
+        Value::Array(values) if !values.is_empty() => values,
+        value => vec![value],
+    };
+    values.iter().enumerate().map(call).collect()
+}
+
 /// The calls of a [`Role::FunctionCall`]'s text: names and arguments.
 fn calls(text: &str) -> Option<Vec<(String, String)>> {
     let call = |value: &Value| {

@@ -9,7 +9,7 @@ use crate::encode::Encoder;
 use crate::error::{Error, Result};
 
 /// Changes with what encoding makes of the same input, and with the files' layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A hash (BLAKE3) of all that decides on a prepared data set: the tokenizer's files, the template, the
 /// options, and what the caller adds: the contents of the data files, the choice of their records.

@@ -36,7 +36,7 @@ impl Alpaca {
             None => self.preamble.clone(),
         };
         for (number, turn) in dialogue.turns.iter().enumerate() {
-            out.turn = number;
+            out.reply = number;
             let (instruction, input) = match &self.input {
                 Some(input) => (turn.instruction.to_owned(), Some((input, turn.input))),
                 None => (user_text(turn), None),

@@ -5,31 +5,41 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::{Jinja, Rendered, user_text};
-use crate::chat::{ChatOptions, ChatTemplate, ChatText};
+use crate::chat::{ChatOptions, ChatTemplate, ChatText, messages};
 use crate::error::{Error, Result};
-use crate::record::{Dialogue, Message, Role};
-use crate::special::Specials;
+use crate::record::Dialogue;
+use crate::special::{Specials, unused_mark};
 
 /// A chat template with its tools, in which people's special-token text is marked.
 struct Chat<'a> {
+    jinja: &'a Jinja,
     template: &'a ChatTemplate,
     tools: Option<Value>,
+    specials: &'a Specials,
 }
 
 impl<'a> Chat<'a> {
-    fn new(jinja: &'a Jinja, guard: &impl Fn(&str) -> String) -> Self {
-        Self {
-            template: &jinja.chat,
-            tools: jinja.tools.as_ref().map(|tools| guarded(tools, guard)),
-        }
-    }
-
-    fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<ChatText> {
+    fn render(&self, messages: &[Value], add_generation_prompt: bool) -> Result<ChatText> {
         let options = ChatOptions {
             add_generation_prompt,
             tools: self.tools.as_ref(),
         };
-        self.template.render_with(messages, options)
+        self.template.render_json(messages, options)
+    }
+
+    /// An error where a template has passed over what functions gave, or over a call: a word of it is
+    /// not in the text.
+    fn check_written<'m>(
+        &self,
+        text: &str,
+        mut words: impl Iterator<Item = &'m str>,
+    ) -> Result<()> {
+        match words.all(|word| text.contains(word)) {
+            true => Ok(()),
+            false => Err(Error::NoCalls {
+                template: self.jinja.name.clone(),
+            }),
+        }
     }
 }
 
@@ -46,78 +56,161 @@ fn guarded(value: &Value, guard: &impl Fn(&str) -> String) -> Value {
     }
 }
 
-/// Renders the conversation turn by turn, once up to each answer with the generation prompt and
-/// once with the answer; the answer's segment is the difference.
-///
-/// A template may write an answer differently once a next turn follows (Qwen3 drops the thinking),
-/// or the text before it (Mistral moves the system text to the last user message). The sequence
-/// then begins anew with that writing, so that what stands before the last answer is what
-/// generation gets, and the earlier answers are not supervised.
-///
-/// A template with `{% generation %}` blocks says itself what of a reply is supervised: what stands
-/// in a block when the whole conversation is written.
-pub(super) fn write(
+/// A message, guarded; its role and the names of its fields are the template's to understand.
+fn guarded_message(message: &Value, guard: &impl Fn(&str) -> String) -> Value {
+    let fields = message.as_object().into_iter().flatten();
+    let field = |(name, value): (&String, &Value)| match name.as_str() {
+        "role" => (name.clone(), value.clone()),
+        _ => (name.clone(), guarded(value, guard)),
+    };
+    Value::Object(fields.map(field).collect())
+}
+
+/// The dialogue's messages in transformers' terms.
+fn plain_messages(dialogue: &Dialogue<'_>) -> Result<Vec<Value>> {
+    let system = dialogue.system.into_iter();
+    let mut all: Vec<Value> = system.map(|text| messages::said("system", text)).collect();
+    for turn in &dialogue.turns {
+        all.push(messages::said("user", &user_text(turn)));
+        all.extend(messages::messages(turn.calls, turn.first_call)?);
+        all.extend(turn.answer.map(|text| messages::said("assistant", text)));
+    }
+    Ok(all)
+}
+
+/// Writes a conversation down as the template does.
+pub(super) fn render(
     jinja: &Jinja,
     dialogue: &Dialogue<'_>,
     specials: &Specials,
-    guard: impl Fn(&str) -> String,
-    out: &mut Rendered,
-) -> Result<()> {
-    let chat = &Chat::new(jinja, &guard);
-    let mut messages: Vec<Message> = Vec::new();
-    messages.extend(
-        dialogue
-            .system
-            .map(|system| Message::new(Role::System, guard(system))),
-    );
+) -> Result<Rendered> {
+    let plain = plain_messages(dialogue)?;
+    let tools = dialogue.tools.or(jinja.tools.as_ref());
+    let mut texts = vec![jinja.chat.source()];
+    for value in plain.iter().chain(tools) {
+        messages::strings(value, &mut texts);
+    }
+    let mut out = Rendered::new(dialogue, unused_mark(texts.into_iter()));
+    let guard = |text: &str| specials.guard(text, out.mark).into_owned();
+    let chat = Chat {
+        jinja,
+        template: &jinja.chat,
+        tools: tools.map(|tools| guarded(tools, &guard)),
+        specials,
+    };
+    let messages: Vec<Value> = plain
+        .iter()
+        .map(|message| guarded_message(message, &guard))
+        .collect();
+    write(&chat, &messages, &mut out)?;
+    Ok(out)
+}
+
+/// Renders the conversation reply by reply, once up to each with the generation prompt and once with
+/// it; the reply's segment is the difference. A reply is an answer, or calls of functions.
+///
+/// A template may write a reply differently once something follows (Qwen3 drops the thinking), or
+/// the text before it (Mistral moves the system text to the last user message). The sequence then
+/// begins anew with that writing, so that what stands before the last reply is what generation gets,
+/// and the earlier replies are not supervised.
+///
+/// A template with `{% generation %}` blocks says itself what of a reply is supervised: what stands
+/// in a block when the whole conversation is written.
+fn write(chat: &Chat<'_>, messages: &[Value], out: &mut Rendered) -> Result<()> {
     let mut whole = None;
     // All segments together.
     let mut done = String::new();
     let mut tail = String::new();
-    for (index, turn) in dialogue.turns.iter().enumerate() {
-        messages.push(Message::new(Role::User, guard(&user_text(turn))));
-        out.turn = index;
-        let prompt = chat.render(&messages, true)?.text;
-        match prompt.strip_prefix(&done) {
-            Some(rest) => out.context(rest),
-            None => {
-                out.segments.clear();
-                out.context(prompt.clone());
-            }
+    let mut asked = 0;
+    let says = |message: &&Value| message["role"] == "assistant";
+    while asked < messages.len() {
+        let reply = messages[asked..].iter().position(|message| says(&message));
+        let at = asked + reply.unwrap_or(messages.len() - asked);
+        done = write_prompt(chat, messages, asked..at, &done, out)?;
+        tail.clear();
+        asked = at + 1;
+        let Some(answer) = messages.get(at) else {
+            break;
+        };
+        let full = &*whole.insert(chat.render(&messages[..=at], false)?);
+        let found = match full.text.strip_prefix(&done) {
+            Some(reply) => Some(reply),
+            None if asked < messages.len() => None,
+            None => Some(
+                reply_behind_question(chat, &messages[..=at], &done, &full.text)?
+                    .ok_or_else(|| not_a_prefix(&done, &full.text))?,
+            ),
+        };
+        if let Some(reply) = found {
+            chat.check_written(reply, called(answer))?;
+            let begin = full.text.len() - reply.len();
+            let end = match chat.template.marks_generation() {
+                true => out.marked_reply(full, begin),
+                false => begin + out.reply(reply, answer, chat.specials),
+            };
+            done += &full.text[begin..end];
+            full.text[end..].clone_into(&mut tail);
         }
-        done = prompt;
-        let Some(answer) = turn.answer else { continue };
-        let answer = guard(answer);
-        messages.push(Message::new(Role::Assistant, answer.clone()));
-        let full = &*whole.insert(chat.render(&messages, false)?);
-        let reply = match full.text.strip_prefix(&done) {
-            Some(reply) => reply,
-            None if index + 1 < dialogue.turns.len() => continue,
-            None => reply_behind_question(chat, &messages, &done, &full.text)?
-                .ok_or_else(|| not_a_prefix(&done, &full.text))?,
-        };
-        let begin = full.text.len() - reply.len();
-        let end = match chat.template.marks_generation() {
-            true => out.marked_reply(full, begin),
-            false => begin + out.reply(reply, &answer, specials),
-        };
-        done += &full.text[begin..end];
-        full.text[end..].clone_into(&mut tail);
+        out.reply += 1;
     }
     if let Some(whole) = whole.filter(|_| chat.template.marks_generation()) {
         out.keep_blocks(&whole);
     }
-    let last = dialogue.turns.last();
-    if !tail.is_empty() && last.is_some_and(|turn| turn.answer.is_some()) {
+    if !tail.is_empty() {
         out.context(tail);
     }
     Ok(())
 }
 
+/// Writes the messages of a range up to where the reply begins, and returns all that is written.
+fn write_prompt(
+    chat: &Chat<'_>,
+    messages: &[Value],
+    asked: Range<usize>,
+    done: &str,
+    out: &mut Rendered,
+) -> Result<String> {
+    let prompt = chat.render(&messages[..asked.end], true)?.text;
+    let new = match prompt.strip_prefix(done) {
+        Some(rest) => rest,
+        None => {
+            out.segments.clear();
+            &*prompt
+        }
+    };
+    let given = messages[asked].iter();
+    let given = given.filter(|message| message["role"] == "tool");
+    chat.check_written(new, given.map(|message| longest_word(content(message))))?;
+    out.context(new);
+    Ok(prompt)
+}
+
+/// The text of a message; empty where there is none.
+fn content(message: &Value) -> &str {
+    message["content"].as_str().unwrap_or_default()
+}
+
+/// The names of the functions that a message calls.
+fn called(message: &Value) -> impl DoubleEndedIterator<Item = &str> {
+    let calls = message["tool_calls"].as_array().into_iter().flatten();
+    calls.filter_map(|call| call["function"]["name"].as_str())
+}
+
+/// A template may write a text as JSON; its words stay.
+fn longest_word(text: &str) -> &str {
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    words.max_by_key(|word| word.len()).unwrap_or_default()
+}
+
 impl Rendered {
     /// Writes a reply up to its end, which is returned.
-    fn reply(&mut self, reply: &str, answer: &str, specials: &Specials) -> usize {
-        let end = reply_end(reply, answer, specials, self.mark);
+    fn reply(&mut self, reply: &str, answer: &Value, specials: &Specials) -> usize {
+        let end = match called(answer).next() {
+            // Behind calls there may be special tokens of their own before the one that ends the reply,
+            // and behind that only white space.
+            Some(_) => reply.trim_end().len(),
+            None => reply_end(reply, content(answer), specials, self.mark),
+        };
         if says_something(&reply[..end], specials, self.mark) {
             self.answer(&reply[..end], false);
         } else {
@@ -161,7 +254,7 @@ impl Rendered {
 /// behind the last user text.
 fn reply_behind_question<'a>(
     chat: &Chat<'_>,
-    messages: &[Message],
+    messages: &[Value],
     prompt: &str,
     full: &'a str,
 ) -> Result<Option<&'a str>> {
@@ -171,13 +264,16 @@ fn reply_behind_question<'a>(
     // A text that no template writes: what stands behind it is the template's.
     const STAND_IN: &str = "\u{F0000}";
     let mut asked = before.to_vec();
-    asked.push(Message::new(Role::User, STAND_IN));
+    let mut stand_in = question.clone();
+    stand_in["content"] = STAND_IN.into();
+    asked.push(stand_in);
     let asked = chat.render(&asked, true)?.text;
     let behind = asked.rsplit_once(STAND_IN).map(|(_, behind)| behind);
     let Some(behind) = behind.filter(|behind| prompt.ends_with(behind)) else {
         return Ok(None);
     };
-    let (question, answer) = (question.content.trim(), answer.content.trim());
+    let answer = called(answer).next_back().unwrap_or(content(answer)).trim();
+    let question = content(question).trim();
     let replies = full
         .rmatch_indices(behind)
         .filter(|(place, _)| full[..*place].trim_end().ends_with(question))

@@ -139,7 +139,7 @@ impl Separated {
         let mut context = self.before_turns(dialogue, &guard);
         let count = dialogue.turns.len();
         for (number, turn) in dialogue.turns.iter().enumerate() {
-            out.turn = number;
+            out.reply = number;
             let index = self.messages.len() + 2 * number;
             context += &self.question(index, turn, &guard);
             let frame = self.frame(index + 1, &self.roles[1], true);
@@ -320,7 +320,7 @@ impl Separated {
         out: &mut Rendered,
     ) {
         out.context(self.yuan2(&dialogue.clone().unanswered(), &guard));
-        out.turn = dialogue.turns.len().saturating_sub(1);
+        out.reply = dialogue.turns.len().saturating_sub(1);
         let answer = dialogue.turns.last().and_then(|turn| turn.answer);
         if let Some(answer) = answer.filter(|answer| !answer.is_empty()) {
             let end = self.stop_str.first().map_or("", String::as_str);

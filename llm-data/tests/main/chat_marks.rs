@@ -54,7 +54,7 @@ fn texts_and_marks_are_those_of_transformers() {
 }
 
 /// SmolLM2's tokenizer with another chat template.
-fn smollm2_with(source: &str) -> Option<Tokenizer> {
+pub(crate) fn smollm2_with(source: &str) -> Option<Tokenizer> {
     let dir = crate::common::shared("fixtures/tokenizers/smollm2")?;
     let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
     let files = TokenizerFiles {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::common::{encoder, long, shared, tiny};
 
 /// The files of the shared data that are records, with their format and number.
-const SHARED: [(&str, Format, usize); 13] = [
+pub(crate) const SHARED: [(&str, Format, usize); 13] = [
     ("alpaca/alpaca_en_1k.json", Format::Alpaca, 999),
     ("alpaca/alpaca_zh_1k.json", Format::Alpaca, 1000),
     (
@@ -61,7 +61,7 @@ fn whole(path: &Path) -> Vec<Value> {
         .collect()
 }
 
-fn read(path: &Path, options: ReadOptions) -> Vec<Numbered<Record>> {
+pub(crate) fn read(path: &Path, options: ReadOptions) -> Vec<Numbered<Record>> {
     RecordReader::open(path.to_str().unwrap(), options)
         .unwrap()
         .map(Result::unwrap)
@@ -187,7 +187,7 @@ fn the_shared_data_goes_through_every_format_and_back() {
 }
 
 /// Texts of calls and tools may be written with other spaces.
-fn same_but_for_json(again: &[Record], kept: &[&Record]) -> bool {
+pub(crate) fn same_but_for_json(again: &[Record], kept: &[&Record]) -> bool {
     let normal = |record: &Record| match record {
         Record::Conversation(conversation) => {
             let mut conversation = conversation.clone();
@@ -255,10 +255,7 @@ fn built_in_templates_refuse_calls_of_functions() {
         };
         match encoder.encode_conversation(&conversation) {
             Ok(_) => encoded += 1,
-            Err(Error::Conversation {
-                got: "function_call",
-                ..
-            }) => refused += 1,
+            Err(Error::NoCalls { .. }) => refused += 1,
             Err(other) => panic!("{other}"),
         }
     }

@@ -5,6 +5,7 @@
 mod chat_limits;
 mod chat_marks;
 mod chat_models;
+mod chat_tools;
 mod cleaning;
 mod cleaning_stream;
 mod common;
