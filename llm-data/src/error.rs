@@ -375,6 +375,18 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Error>,
     },
+    /// An error that belongs to one record of a file.
+    #[error("{}: line {line}, record {record}: {source}", path.display())]
+    FileRecord {
+        /// The file.
+        path: PathBuf,
+        /// The line where the record begins, from 1; in Parquet the row.
+        line: usize,
+        /// The record's number in the file, from 1, bad ones counted.
+        record: usize,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// Several records that the chat template refuses or cannot write.
     #[error("the chat template cannot write {total} of the records{}", list(errors, *total))]
     Records {

@@ -48,6 +48,18 @@ pub struct Numbered<T> {
     pub record: T,
 }
 
+impl<T> Numbered<T> {
+    /// An error about the record, with its file, line and number: [`Error::FileRecord`].
+    pub fn error(&self, source: Error) -> Error {
+        Error::FileRecord {
+            path: self.path.to_path_buf(),
+            line: self.line,
+            record: self.number,
+            source: Box::new(source),
+        }
+    }
+}
+
 /// Reads the records of one file or of many, one at a time, in bounded memory: a JSON array element
 /// by element, JSONL line by line, Parquet page by page, plain text (`.txt`) line by line.
 ///

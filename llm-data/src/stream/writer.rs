@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::format::{Format, Loss, Record};
 use crate::load::io;
+use crate::stream::reader::Numbered;
 
 /// What to do about records that lose something in the format written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,7 +60,7 @@ pub struct Written {
 /// let options = WriteOptions { format: Format::ShareGpt, on_loss: OnLoss::Refuse };
 /// let mut writer = RecordWriter::create(&to, options)?;
 /// for record in RecordReader::open(from.to_str().unwrap(), ReadOptions::default())? {
-///     writer.write(&record?.record)?;
+///     writer.write_numbered(&record?)?;
 /// }
 /// assert_eq!(writer.finish()?.records, 1);
 /// # assert!(to.exists());
@@ -156,6 +157,17 @@ impl RecordWriter {
             *self.written.losses.entry(loss).or_insert(0) += 1;
         }
         Ok(())
+    }
+
+    /// Writes a record of a file; what is refused about it is said with its place.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write); what [`OnLoss::Refuse`] refuses in an [`Error::FileRecord`].
+    pub fn write_numbered(&mut self, numbered: &Numbered<Record>) -> Result<()> {
+        self.write(&numbered.record).map_err(|error| match error {
+            Error::CannotConvert { .. } | Error::Lossy { .. } => numbered.error(error),
+            other => other,
+        })
     }
 
     fn put(&mut self, value: Value) -> Result<()> {

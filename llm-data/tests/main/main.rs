@@ -10,6 +10,7 @@ mod cleaning;
 mod cleaning_stream;
 mod common;
 mod data_files;
+mod data_round_trips;
 mod duplicates;
 mod encoding;
 mod format_data;
