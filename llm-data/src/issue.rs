@@ -52,6 +52,11 @@ pub enum Reason {
         /// Elements of the second.
         right: usize,
     },
+    /// A field that there is not, much like one that there is.
+    UnknownField {
+        /// The field that there is.
+        meant: &'static str,
+    },
     /// Pygmalion: chat lines of which the first has no speaker.
     NoSpeaker,
     /// ShareGPT: the conversation begins with the assistant.
@@ -72,6 +77,7 @@ impl Reason {
             Self::WrongType { .. } => "wrong_type",
             Self::UnknownRole(_) | Self::NoSuchRole(_) => "unknown_role",
             Self::Lengths { .. } => "lengths_differ",
+            Self::UnknownField { .. } => "unknown_field",
             Self::NoSpeaker => "no_speaker",
             Self::StartsWithAssistant => "starts_with_assistant",
             Self::OddOrder => "odd_order",
@@ -102,6 +108,7 @@ impl fmt::Display for Reason {
             Self::Lengths { left, right } => {
                 write!(f, "{left} elements, but {right} in its counterpart")
             }
+            Self::UnknownField { meant } => write!(f, "unknown, did you mean `{meant}`?"),
             Self::NoSpeaker => write!(f, "the first line of the chat has no speaker"),
             Self::StartsWithAssistant => write!(f, "the assistant speaks first"),
             Self::OddOrder => {

@@ -24,6 +24,7 @@ pub(super) enum Entry {
 impl Entry {
     pub(super) fn new(path: &Path, name: &str, fields: &Map<String, Value>) -> Result<Self> {
         let fields = Fields { path, name, fields };
+        fields.check_names()?;
         if fields.value("chat_template").is_some() {
             let source = fields.text("chat_template")?;
             let tokens = [
@@ -42,6 +43,47 @@ impl Entry {
     }
 }
 
+/// All fields of templates.
+const KNOWN: [&str; 22] = [
+    "name",
+    "system_template",
+    "system_message",
+    "roles",
+    "messages",
+    "preset_messages",
+    "offset",
+    "sep_style",
+    "sep",
+    "sep2",
+    "stop_str",
+    "stop_token_ids",
+    "eos",
+    "bos",
+    "chat_template",
+    "bos_token",
+    "eos_token",
+    "preamble",
+    "preamble_with_input",
+    "instruction",
+    "input",
+    "response",
+];
+
+/// How many characters have to be put in, taken out or changed (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, a) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (place, b) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[place + 1];
+            row[place + 1] = changed.min(diagonal + 1).min(row[place] + 1);
+        }
+    }
+    row[other.len()]
+}
+
 /// The fields, and where they stand.
 struct Fields<'a> {
     path: &'a Path,
@@ -50,6 +92,25 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
+    /// Files may hold more than templates have; a name that is nearly a field's is a mistake.
+    fn check_names(&self) -> Result<()> {
+        for name in self
+            .fields
+            .keys()
+            .filter(|name| !KNOWN.contains(&name.as_str()))
+        {
+            // A name of any length costs no more than the fields' own.
+            let near = |known: &&&str| {
+                name.len().abs_diff(known.len()) <= 8
+                    && distance(name, known) <= (name.len() / 3).min(2)
+            };
+            if let Some(meant) = KNOWN.iter().find(near) {
+                return Err(self.bad(name, Reason::UnknownField { meant }));
+            }
+        }
+        Ok(())
+    }
+
     /// What a field has, unless it is null.
     fn value(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())

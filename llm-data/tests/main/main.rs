@@ -13,6 +13,7 @@ mod data_files;
 mod data_round_trips;
 mod duplicates;
 mod encoding;
+mod faults;
 mod format_data;
 mod formats;
 mod fuzz_corpus;
