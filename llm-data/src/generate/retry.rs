@@ -111,3 +111,55 @@ fn sleep(delay: Duration, cancelled: &impl Fn() -> bool) -> bool {
         std::thread::sleep(left.min(Duration::from_millis(50)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The waits before each of the attempts but the first, all of which fail.
+    fn waits(policy: RetryPolicy, kind: ModelErrorKind) -> Vec<Duration> {
+        let mut last = Instant::now();
+        let mut waits = Vec::new();
+        let failed: Result<(), ModelError> = policy.run(
+            || false,
+            || {
+                waits.push(last.elapsed());
+                last = Instant::now();
+                Err(ModelError::new(kind, "busy"))
+            },
+        );
+        assert!(failed.is_err());
+        waits.split_off(1)
+    }
+
+    #[test]
+    fn waits_double_up_to_their_limit_with_a_part_by_chance() {
+        let policy = RetryPolicy {
+            max_retries: 12,
+            min_delay: Duration::from_millis(1),
+            max_delay: Duration::from_millis(8),
+            ..RetryPolicy::default()
+        };
+        let waits = waits(policy, ModelErrorKind::Server(503));
+        assert_eq!(waits.len(), 12);
+        for (wait, least) in waits.iter().zip([1, 2, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8]) {
+            assert!(*wait >= Duration::from_millis(least), "{waits:?}");
+        }
+        // Without the limit they would take over four seconds.
+        let all: Duration = waits.iter().sum();
+        assert!(all < Duration::from_secs(2), "{waits:?}");
+        let by_chance = |wait: &Duration| *wait >= Duration::from_micros(8_500);
+        assert!(waits[3..].iter().any(by_chance), "{waits:?}");
+    }
+
+    #[test]
+    fn what_will_not_pass_is_not_asked_again_and_what_cannot_be_read_once() {
+        let policy = RetryPolicy {
+            min_delay: Duration::ZERO,
+            max_delay: Duration::ZERO,
+            ..RetryPolicy::default()
+        };
+        assert!(waits(policy, ModelErrorKind::Refused(400)).is_empty());
+        assert_eq!(waits(policy, ModelErrorKind::Malformed).len(), 1);
+    }
+}
