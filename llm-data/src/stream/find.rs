@@ -1,6 +1,6 @@
 //! From a path, a directory or a glob to the data files there.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::load::io;
@@ -13,9 +13,13 @@ const COMPRESSED: [&str; 2] = [".gz", ".zst"];
 /// names of directories and files.
 ///
 /// A directory is searched with those below it, for names that end in `.json`, `.jsonl`, `.ndjson`,
-/// `.txt` or `.parquet`, and those with `.gz` or `.zst` behind; hidden ones and links to
-/// directories are passed over. A glob (`data/**/*.jsonl`) gives the files that it matches, whatever
-/// their names. A path that exists is never a glob.
+/// `.txt` or `.parquet`, and those with `.gz` or `.zst` behind; links to directories are passed over.
+/// A glob (`data/**/*.jsonl`) gives the files that it matches, however their names end. A path that
+/// exists is never a glob.
+///
+/// Names that begin with `.` or `_` (`_temporary`, `_delta_log`) are no data, as in Hive and Spark,
+/// but for a partition's (`_day=3`): such files and directories are passed over unless the path or
+/// a part of the glob (`_old*`) begins so itself.
 ///
 /// # Errors
 /// [`Error::NoFiles`], [`Error::Pattern`], [`Error::Io`].
@@ -47,7 +51,7 @@ pub fn find_files(pattern: &str) -> Result<Vec<PathBuf>> {
                 let path = error.path().to_owned();
                 io(&path, error.into())
             })?;
-            if path.is_file() {
+            if path.is_file() && !is_hidden_from(pattern, &path) {
                 files.push(path);
             }
         }
@@ -68,7 +72,7 @@ fn search(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let (path, name) = (entry.path(), entry.file_name());
         let kind = entry.file_type().map_err(|source| io(&path, source))?;
         let name = name.to_string_lossy();
-        if name.starts_with('.') {
+        if is_hidden(&name) {
             continue;
         }
         if kind.is_dir() {
@@ -78,6 +82,27 @@ fn search(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn is_hidden(name: &str) -> bool {
+    name.starts_with('.') || (name.starts_with('_') && !name.contains('='))
+}
+
+/// Whether a part of the path is hidden, and no part of the glob names it by its first character.
+fn is_hidden_from(glob: &str, path: &Path) -> bool {
+    let named = |name: &str| {
+        glob.split(std::path::is_separator).any(|part| {
+            part.chars().next() == name.chars().next()
+                && glob::Pattern::new(part).is_ok_and(|part| part.matches(name))
+        })
+    };
+    path.components().any(|part| match part {
+        Component::Normal(name) => {
+            let name = name.to_string_lossy();
+            is_hidden(&name) && !named(&name)
+        }
+        _ => false,
+    })
 }
 
 fn is_data(name: &str) -> bool {
@@ -116,7 +141,41 @@ mod tests {
         assert_eq!(found("").unwrap(), ["b/a.parquet", "b/z.txt.gz", "c.jsonl"]);
         assert_eq!(found("*.md").unwrap(), ["a.md"]);
         assert_eq!(found("**/*.txt.gz").unwrap(), ["b/z.txt.gz"]);
+        assert_eq!(found("b/.*.json").unwrap(), ["b/.x.json"]);
         assert!(matches!(found("*.csv"), Err(Error::NoFiles { .. })));
         assert!(matches!(found("***"), Err(Error::Pattern { .. })));
+    }
+
+    /// Spark's and Delta Lake's own files, a partition by a column `_day`.
+    #[test]
+    fn names_with_an_underscore_are_read_only_if_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "_SUCCESS",
+            "_delta_log/00.json",
+            "_temporary/0/a.json",
+            "_day=1/a.json",
+            "b/_c.json",
+            "b/c_.json",
+        ] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        for (pattern, expected) in [
+            ("", &["_day=1/a.json", "b/c_.json"][..]),
+            ("**/*.json", &["_day=1/a.json", "b/c_.json"]),
+            ("*/*.json", &["_day=1/a.json", "b/c_.json"]),
+            ("_temporary", &["_temporary/0/a.json"]),
+            ("_temp*/**/*.json", &["_temporary/0/a.json"]),
+            ("_delta_log/*.json", &["_delta_log/00.json"]),
+            ("b/_*.json", &["b/_c.json"]),
+            ("b/_c.json", &["b/_c.json"]),
+        ] {
+            let files = find_files(dir.path().join(pattern).to_str().unwrap()).unwrap();
+            let expected: Vec<PathBuf> =
+                expected.iter().map(|name| dir.path().join(name)).collect();
+            assert_eq!(files, expected, "{pattern}");
+        }
     }
 }
