@@ -1,7 +1,8 @@
 //! Opening a data file, whatever it is compressed with.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +36,10 @@ impl Source {
         let file = File::open(path).map_err(|source| io(path, source))?;
         let mut file = BufReader::with_capacity(BUFFER, file);
         let start = file.fill_buf().map_err(|source| io(path, source))?;
+        if start.is_empty() && path.extension().is_some_and(never_empty) {
+            let source = std::io::Error::new(ErrorKind::UnexpectedEof, "the file is empty");
+            return Err(io(path, source));
+        }
         let name: Arc<Path> = Arc::from(path);
         let bytes: Box<dyn BufRead + Send> = if start.starts_with(GZIP) {
             Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file)))
@@ -68,6 +73,11 @@ impl Source {
             Self::Parquet(rows) => rows.next(),
         }
     }
+}
+
+/// Whether files with this end have bytes where they have no records.
+fn never_empty(end: &OsStr) -> bool {
+    ["gz", "zst", "parquet"].iter().any(|&known| end == known)
 }
 
 #[cfg(feature = "zstd")]

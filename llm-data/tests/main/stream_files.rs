@@ -128,6 +128,25 @@ fn zstd_frames_made_by_the_zstd_command_are_read() {
     assert!(error.contains("checksum"), "{error}");
 }
 
+/// What is left of a file whose writer was killed, or the disk full.
+#[test]
+fn a_file_without_bytes_is_no_compressed_or_parquet_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, empty) in [
+        ("a.parquet", false),
+        ("a.jsonl.gz", false),
+        ("a.json.zst", false),
+        ("a.jsonl", true),
+    ] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        match all(&path) {
+            Ok(records) => assert!(empty && records.is_empty(), "{name}"),
+            Err(error) => assert!(!empty && error.to_string().contains(name), "{error}"),
+        }
+    }
+}
+
 #[cfg(not(feature = "zstd"))]
 #[test]
 fn zstd_needs_its_feature() {
