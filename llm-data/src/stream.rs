@@ -7,6 +7,8 @@ mod parquet;
 mod reader;
 mod scan;
 mod source;
+#[cfg(feature = "parquet")]
+mod values;
 mod writer;
 #[cfg(feature = "zstd")]
 mod zstd;

@@ -1,4 +1,4 @@
-//! Parquet: rows as JSON values, and the columns of each format.
+//! Parquet files: reading of rows, and writing with the columns of each format.
 //!
 //! Fields that have no column of their own are kept as JSON in a text column `__extra`.
 
@@ -7,28 +7,25 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
-};
 use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StringArray, StructArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Fields};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::scan::Row;
+use super::values::{Values, has_form};
 use crate::error::{Error, Result};
 use crate::format::Format;
+use crate::issue::Reason;
 use crate::load::io;
 
 /// The column of fields that have none.
-const EXTRA: &str = "__extra";
+pub(super) const EXTRA: &str = "__extra";
 /// Rows that are decoded, or encoded, at once.
 const BATCH: usize = 64;
 /// Bytes of text that are encoded at once.
@@ -40,6 +37,7 @@ const ROW_GROUP: usize = 16 << 20;
 pub(crate) struct ParquetRows {
     path: PathBuf,
     batches: ParquetRecordBatchReader,
+    values: Values,
     batch: Option<StructArray>,
     at: usize,
     row: usize,
@@ -52,16 +50,23 @@ impl ParquetRows {
             let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
             Ok(builder.with_batch_size(BATCH))
         })?;
-        for field in builder.schema().fields() {
-            if !is_data(field.data_type()) {
-                let (name, kind) = (field.name(), field.data_type());
-                let reason = format!("column `{name}` has a type that JSON has not: {kind}");
-                return Err(failed(path, reason));
+        let mut values = Values::new(path);
+        let mut read = vec![true; builder.schema().fields().len()];
+        for (read, field) in read.iter_mut().zip(builder.schema().fields()) {
+            *read = has_form(field.data_type());
+            if !*read {
+                values.passed_over(field.name(), field.data_type());
             }
         }
+        let batches = guarded(path, || {
+            let indices = (0..read.len()).filter(|&root| read[root]);
+            let mask = ProjectionMask::roots(builder.parquet_schema(), indices);
+            builder.with_projection(mask).build()
+        })?;
         Ok(Self {
             path: path.to_owned(),
-            batches: guarded(path, || builder.build())?,
+            batches,
+            values,
             batch: None,
             at: 0,
             row: 0,
@@ -73,11 +78,13 @@ impl ParquetRows {
             if let Some(batch) = &self.batch
                 && self.at < batch.len()
             {
-                let value = object(batch, self.at).map_err(|error| failed(&self.path, error))?;
+                let value = self.values.object(batch, self.at);
                 self.at += 1;
                 self.row += 1;
-                let (line, value) = (self.row, Ok(value));
-                return Ok(Some(Row { line, value }));
+                return Ok(Some(Row {
+                    line: self.row,
+                    value: value.map_err(|error| Reason::Syntax(format!("`{EXTRA}`: {error}"))),
+                }));
             }
             let batches = &mut self.batches;
             let batch = guarded(&self.path, || Ok(batches.next().transpose()?))?;
@@ -107,76 +114,6 @@ fn failed(path: &Path, reason: impl ToString) -> Error {
         path: path.to_owned(),
         reason: reason.to_string(),
     }
-}
-
-/// Whether JSON has values of this type.
-fn is_data(kind: &DataType) -> bool {
-    match kind {
-        DataType::List(field) | DataType::LargeList(field) => is_data(field.data_type()),
-        DataType::Struct(fields) => fields.iter().all(|field| is_data(field.data_type())),
-        DataType::Dictionary(_, values) => is_data(values),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
-        DataType::Null | DataType::Boolean | DataType::Float32 | DataType::Float64 => true,
-        other => other.is_integer(),
-    }
-}
-
-/// A row's fields without those that are null.
-fn object(array: &StructArray, row: usize) -> std::result::Result<Value, serde_json::Error> {
-    let mut map = Map::new();
-    for (field, column) in array.fields().iter().zip(array.columns()) {
-        match value(column, row)? {
-            Value::Null => {}
-            Value::String(json) if field.name() == EXTRA => {
-                map.extend(serde_json::from_str::<Map<String, Value>>(&json)?);
-            }
-            value => {
-                map.insert(field.name().clone(), value);
-            }
-        }
-    }
-    Ok(Value::Object(map))
-}
-
-fn value(array: &ArrayRef, row: usize) -> std::result::Result<Value, serde_json::Error> {
-    if array.is_null(row) {
-        return Ok(Value::Null);
-    }
-    macro_rules! number {
-        ($kind:ty) => {
-            array.as_primitive::<$kind>().value(row).into()
-        };
-    }
-    Ok(match array.data_type() {
-        DataType::Boolean => array.as_boolean().value(row).into(),
-        DataType::Int8 => number!(Int8Type),
-        DataType::Int16 => number!(Int16Type),
-        DataType::Int32 => number!(Int32Type),
-        DataType::Int64 => number!(Int64Type),
-        DataType::UInt8 => number!(UInt8Type),
-        DataType::UInt16 => number!(UInt16Type),
-        DataType::UInt32 => number!(UInt32Type),
-        DataType::UInt64 => number!(UInt64Type),
-        DataType::Float32 => number!(Float32Type),
-        DataType::Float64 => number!(Float64Type),
-        DataType::Utf8 => array.as_string::<i32>().value(row).into(),
-        DataType::LargeUtf8 => array.as_string::<i64>().value(row).into(),
-        DataType::Utf8View => array.as_string_view().value(row).into(),
-        DataType::List(_) => list(&array.as_list::<i32>().value(row))?,
-        DataType::LargeList(_) => list(&array.as_list::<i64>().value(row))?,
-        DataType::Struct(_) => object(array.as_struct(), row)?,
-        DataType::Dictionary(_, _) => {
-            let dictionary = array.as_any_dictionary();
-            let key = dictionary.normalized_keys()[row];
-            value(dictionary.values(), key)?
-        }
-        // `open` lets no other type pass.
-        _ => Value::Null,
-    })
-}
-
-fn list(values: &ArrayRef) -> std::result::Result<Value, serde_json::Error> {
-    (0..values.len()).map(|row| value(values, row)).collect()
 }
 
 /// What a column, or a field within one, holds.

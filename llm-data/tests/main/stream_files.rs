@@ -182,9 +182,21 @@ mod parquet {
     }
 
     #[test]
-    fn a_column_that_json_has_no_type_for_is_named() {
-        let error = all(&golden("timestamp.parquet")).unwrap_err().to_string();
-        assert!(error.contains("column `when`"), "{error}");
+    fn columns_are_read_as_what_json_has_for_them() {
+        let rows: Vec<_> = all(&golden("types.parquet"))
+            .unwrap()
+            .iter()
+            .map(|record| record.to_json(Format::Text).unwrap().0)
+            .collect();
+        let full = json!({
+            "text": "a ü", "large": "a", "view": "a", "string_view": "a",
+            "local": "2024-02-29T12:30:15.250", "second": "1969-12-31T23:59:58Z",
+            "nano": "1970-01-01T00:00:00.000000001Z", "milli": "1970-01-01T00:00:00",
+            "day": "2024-02-29", "day64": "2024-02-29", "time": "12:30:15.250", "time64": "12:30:15.250",
+            "price": "-1234567890.50", "wide": format!("1{}.000", "0".repeat(50)), "half": 1.5,
+            "pair": [1, 2], "items": [1, 2], "tags": ["x"], "map": {"k": 1}, "inner": {"day": "2024-02-29"},
+        });
+        assert_eq!(rows, [full, json!({"text": "b"}), json!({"text": "c"})]);
     }
 
     #[test]
@@ -194,6 +206,31 @@ mod parquet {
             matches!(&error, Error::Parquet { reason, .. } if reason.contains("zstd")),
             "{error}"
         );
+    }
+
+    #[test]
+    fn broken_json_in_extra_spoils_only_its_row() {
+        let path = golden("extra.parquet");
+        let rows = RecordReader::open(path.to_str().unwrap(), ReadOptions::default()).unwrap();
+        let rows: Vec<_> = rows
+            .map(|row| match row {
+                Ok(row) => format!(
+                    "{} {}",
+                    row.line,
+                    row.record.to_json(Format::Text).unwrap().0
+                ),
+                Err(Error::BadRecords { issues, .. }) => issues[0].to_string(),
+                Err(other) => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(rows[0], r#"1 {"text":"a"}"#);
+        for (row, text) in [
+            (1, "line 2, record 2: `__extra`: EOF"),
+            (2, "line 3, record 3: `__extra`: "),
+        ] {
+            assert!(rows[row].starts_with(text), "{}", rows[row]);
+        }
+        assert_eq!(rows[3..], [r#"4 {"text":"d","n":1}"#]);
     }
 
     #[test]
