@@ -1,12 +1,14 @@
 //! The crate's one error type.
 
+mod list;
 mod refused;
 
 use std::path::PathBuf;
 
 use crate::issue::{Reason, RecordIssue};
 
-pub(crate) use refused::{Refused, list};
+pub(crate) use list::list;
+pub(crate) use refused::Refused;
 
 /// The result of this crate's operations.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -103,13 +105,23 @@ pub enum Error {
         /// The feature.
         feature: &'static str,
     },
-    /// A Parquet file is broken, or has a column that is no data of records.
+    /// A Parquet file is broken.
     #[error("{}: {reason}", path.display())]
     Parquet {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A Parquet file is compressed with what this build does not read.
+    #[error("{}: compressed with {codec}; {remedy}", path.display())]
+    Codec {
+        /// The file.
+        path: PathBuf,
+        /// The compression.
+        codec: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A record that a format has no place for at all.
     #[error("{what} cannot be written as {format}")]

@@ -1,9 +1,7 @@
 //! Refusals of chat templates, gathered.
 
+use super::list::SHOWN;
 use super::{Error, Result};
-
-/// How many records a message spells out.
-const SHOWN: usize = 20;
 
 /// The records that a chat template refused; the first ones are held.
 #[derive(Debug, Default)]

@@ -14,6 +14,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use serde_json::Value;
 
@@ -58,6 +59,7 @@ impl ParquetRows {
                 values.passed_over(field.name(), field.data_type());
             }
         }
+        check_codecs(path, builder.metadata(), &read)?;
         let batches = guarded(path, || {
             let indices = (0..read.len()).filter(|&root| read[root]);
             let mask = ProjectionMask::roots(builder.parquet_schema(), indices);
@@ -95,6 +97,33 @@ impl ParquetRows {
             self.at = 0;
         }
     }
+}
+
+/// Refuses what this build cannot decompress in the columns that are read.
+fn check_codecs(path: &Path, metadata: &ParquetMetaData, read: &[bool]) -> Result<()> {
+    let schema = metadata.file_metadata().schema_descr();
+    for group in metadata.row_groups() {
+        for (leaf, column) in group.columns().iter().enumerate() {
+            let (codec, remedy) = match column.compression() {
+                Compression::ZSTD(_) if !cfg!(feature = "parquet-zstd") => (
+                    "Zstandard",
+                    "build llm-data with the feature `parquet-zstd`, or write it with Snappy",
+                ),
+                Compression::LZ4 | Compression::LZ4_RAW => ("LZ4", "write it with Snappy"),
+                Compression::BROTLI(_) => ("Brotli", "write it with Snappy"),
+                Compression::LZO => ("LZO", "write it with Snappy"),
+                _ => continue,
+            };
+            if read[schema.get_column_root_idx(leaf)] {
+                return Err(Error::Codec {
+                    path: path.to_owned(),
+                    codec,
+                    remedy,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The crate `parquet` panics on some broken files, such as one with a column that begins before

@@ -27,7 +27,8 @@ schema = pa.schema([
 table = pa.Table.from_pylist(ROWS, schema=schema)
 pq.write_table(table, "pyarrow.parquet", row_group_size=2, compression={"id": "NONE", "lang": "GZIP", "score": "SNAPPY", "turns": "SNAPPY", "messages.list.element.role": "GZIP", "messages.list.element.content": "SNAPPY"})
 table = pa.Table.from_pydict({"text": ["a"]})
-pq.write_table(table, "zstd.parquet", compression="ZSTD")
+for codec in ["zstd", "lz4", "brotli"]:
+    pq.write_table(table, f"{codec}.parquet", compression=codec.upper())
 
 # A row with all, one with nothing but nulls, one with what has no form in JSON.
 when = datetime.datetime(2024, 2, 29, 12, 30, 15, 250000)

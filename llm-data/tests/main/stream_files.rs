@@ -200,12 +200,20 @@ mod parquet {
     }
 
     #[test]
-    fn a_compression_that_is_not_built_in_is_named() {
-        let error = all(&golden("zstd.parquet")).unwrap_err();
-        assert!(
-            matches!(&error, Error::Parquet { reason, .. } if reason.contains("zstd")),
-            "{error}"
-        );
+    fn a_compression_that_is_not_built_in_is_named_with_what_to_do() {
+        for (name, codec) in [("lz4", "LZ4"), ("brotli", "Brotli"), ("zstd", "Zstandard")] {
+            let read = all(&golden(&format!("{name}.parquet")));
+            if name == "zstd" && cfg!(feature = "parquet-zstd") {
+                assert!(matches!(&read.unwrap()[..], [Record::Text(text)] if text.text == "a"));
+                continue;
+            }
+            let error = read.unwrap_err();
+            assert!(matches!(&error, Error::Codec { codec: named, .. } if *named == codec));
+            let text = error.to_string();
+            assert!(text.contains(&format!("{name}.parquet: compressed with {codec}; ")));
+            assert!(text.contains("write it with Snappy"), "{text}");
+            assert_eq!(text.contains("`parquet-zstd`"), name == "zstd");
+        }
     }
 
     #[test]
