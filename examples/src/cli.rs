@@ -102,12 +102,12 @@ pub fn check_out(out: &Path, sources: &[&Path]) -> Result<()> {
 }
 
 /// Shows what the libraries log, with spans' durations, as far as RUST_LOG asks for it: `RUST_LOG=info`,
-/// `RUST_LOG=llm_lora=debug`. Without it, the trainer's warnings.
+/// `RUST_LOG=llm_lora=debug`. Without it, the warnings of the trainer and of readers of data.
 fn log() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
     let filter = match std::env::var_os("RUST_LOG") {
         Some(_) => filter.from_env_lossy(),
-        None => filter.parse_lossy("llm_lora=warn"),
+        None => filter.parse_lossy("llm_data::stream=warn,llm_lora=warn"),
     };
     // Only one can be set; it is this program's.
     let _ = tracing_subscriber::fmt()
