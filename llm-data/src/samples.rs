@@ -58,20 +58,6 @@ impl Samples for [Sample] {
     }
 }
 
-impl<const N: usize> Samples for [Sample; N] {
-    fn wait_for(&self, count: usize) -> Result<Ready> {
-        self.as_slice().wait_for(count)
-    }
-
-    fn get(&self, index: usize) -> Result<Cow<'_, Sample>> {
-        Ok(Cow::Borrowed(&self[index]))
-    }
-
-    fn longest(&self) -> usize {
-        self.as_slice().longest()
-    }
-}
-
 impl Samples for Vec<Sample> {
     fn wait_for(&self, count: usize) -> Result<Ready> {
         self.as_slice().wait_for(count)

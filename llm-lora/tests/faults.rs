@@ -221,7 +221,7 @@ fn settings_out_of_range_are_refused_by_name() {
 fn a_frozen_model_is_not_trained() {
     let result = train(
         &mut load(&own("base")),
-        &[sample(vec![1, 1])],
+        &[sample(vec![1, 1])][..],
         &[],
         &TrainConfig::default(),
         |_| ControlFlow::Continue(()),
@@ -240,9 +240,13 @@ fn a_loss_that_is_not_finite_names_its_step() {
         max_steps: Some(9),
         ..Default::default()
     };
-    let result = train(&mut model, &[sample(vec![1, 2, 3])], &[], &config, |_| {
-        ControlFlow::Continue(())
-    });
+    let result = train(
+        &mut model,
+        &[sample(vec![1, 2, 3])][..],
+        &[],
+        &config,
+        |_| ControlFlow::Continue(()),
+    );
     assert!(
         matches!(result, Err(Error::NonFinite { step: 2.., .. })),
         "{:?}",

@@ -9,6 +9,9 @@ use crate::load::io;
 const ENDS: [&str; 5] = [".json", ".jsonl", ".ndjson", ".txt", ".parquet"];
 const COMPRESSED: [&str; 2] = [".gz", ".zst"];
 
+/// The end of the directories that `prepare_data` writes reports into, beside data.
+const REPORT: &str = ".report";
+
 /// The data files of a path, a directory or a glob, in an order that is the same everywhere: by the
 /// names of directories and files.
 ///
@@ -19,7 +22,7 @@ const COMPRESSED: [&str; 2] = [".gz", ".zst"];
 ///
 /// Names that begin with `.` or `_` (`_temporary`, `_delta_log`) are no data, as in Hive and Spark,
 /// but for a partition's (`_day=3`): such files and directories are passed over unless the path or
-/// a part of the glob (`_old*`) begins so itself.
+/// a part of the glob (`_old*`) begins so itself. So are reports beside data (`data.jsonl.report`).
 ///
 /// # Errors
 /// [`Error::NoFiles`], [`Error::Pattern`], [`Error::Io`].
@@ -85,7 +88,8 @@ fn search(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn is_hidden(name: &str) -> bool {
-    name.starts_with('.') || (name.starts_with('_') && !name.contains('='))
+    let marked = name.starts_with('.') || (name.starts_with('_') && !name.contains('='));
+    marked || name.ends_with(REPORT)
 }
 
 /// Whether a part of the path is hidden, and no part of the glob names it by its first character.
@@ -129,6 +133,8 @@ mod tests {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         std::fs::write(sub.join(".hidden/x.json"), "").unwrap();
+        std::fs::create_dir(sub.join("z.txt.gz.report")).unwrap();
+        std::fs::write(sub.join("z.txt.gz.report/report.json"), "").unwrap();
         let found = |pattern: &str| {
             let pattern = dir.path().join(pattern);
             let files = find_files(pattern.to_str().unwrap())?;
