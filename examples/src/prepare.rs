@@ -37,7 +37,7 @@ enum Command {
     Check(Input),
     /// Write records in another format
     Convert(convert::Convert),
-    /// Clean conversations by named steps, and account for every record
+    /// Clean conversations or plain texts by named steps, and account for every record
     Clean(clean::Clean),
     /// Drop records that were there before, or nearly so
     Dedup(clean::Dedup),

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use llm_data::clean::{Compared, MinHash, Pipeline, SimHash, Step, StreamOptions};
-use llm_data::{Conversation, CountTokens, Format, Record, Report, Tokenizer};
+use llm_data::{
+    Conversation, CountTokens, Document, Format, Message, Record, Report, Role, Tokenizer,
+};
 use serde::Serialize;
 
 use super::input::{Input, seen};
@@ -147,17 +150,20 @@ impl Job {
         let records = self.input.open(true)?;
         let (watched, mut before) = (records.watch(), records.survey());
         let mut after = records.survey();
+        let texts = OnceLock::new();
         let conversations = records.map(|record| {
             let (number, numbered) = record?;
-            let Record::Conversation(conversation) = numbered.record else {
-                bail!(
-                    "{}: only conversations can be cleaned; {} are none",
-                    numbered.path.display(),
-                    numbered.format
-                );
-            };
-            before.add(&conversation, CountTokens::No)?;
-            Ok((number, conversation))
+            let (path, format) = (numbered.path.display(), numbered.format);
+            before.add(&numbered.record, CountTokens::No)?;
+            let is_text = matches!(numbered.record, Record::Text(_));
+            if is_text != *texts.get_or_init(|| is_text) {
+                bail!("{path}: texts and conversations cannot be cleaned together");
+            }
+            match numbered.record {
+                Record::Conversation(conversation) => Ok((number, conversation)),
+                Record::Text(document) => Ok((number, said(document))),
+                Record::Preference(_) => bail!("{path}: {format} records cannot be cleaned"),
+            }
         });
         let options = StreamOptions {
             directory: self.temporary.clone(),
@@ -168,12 +174,15 @@ impl Job {
             conversations,
             &options,
             |number, conversation: Conversation| {
-                after.add(&conversation, CountTokens::No)?;
+                let record = match texts.get() {
+                    Some(true) => Record::Text(text_of(conversation)),
+                    _ => Record::Conversation(conversation),
+                };
+                after.add(&record, CountTokens::No)?;
                 let writer = match &mut writer {
                     Some(writer) => writer,
                     None => writer.insert(self.output.create(self.format(seen(&watched).format)?)?),
                 };
-                let record = Record::Conversation(conversation);
                 writer.write(&record, || format!("record {number}"))
             },
         )?;
@@ -202,5 +211,26 @@ impl Job {
             (None, Some(format)) => Ok(format),
             (None, None) => bail!("--to: no record tells the format"),
         }
+    }
+}
+
+/// A plain text as what an assistant says, so that it goes through the same steps.
+fn said(document: Document) -> Conversation {
+    Conversation {
+        id: document.id,
+        extra: document.extra,
+        ..Conversation::from(vec![Message::new(Role::Assistant, document.text)])
+    }
+}
+
+/// The way back.
+fn text_of(conversation: Conversation) -> Document {
+    let mut messages = conversation.messages.into_iter();
+    Document {
+        id: conversation.id,
+        text: messages
+            .next()
+            .map_or_else(String::new, |message| message.content),
+        extra: conversation.extra,
     }
 }

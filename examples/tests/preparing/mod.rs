@@ -203,6 +203,28 @@ fn duplicates_go_and_the_first_one_stays() {
 }
 
 #[test]
+fn plain_texts_are_cleaned_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = |text: &str| json!({"text": text, "source": "a"}).to_string();
+    let texts = ["Tea is\u{0} a drink.", "Short.", "Tea is a drink."].map(text);
+    write(&dir, "texts.jsonl", &texts.join("\n"));
+    write(
+        &dir,
+        "steps.yaml",
+        "- step: control_characters\n- step: length\n  min_words: 3\n- step: exact_duplicates\n",
+    );
+    run(
+        &dir,
+        "clean texts.jsonl --steps steps.yaml --out kept.jsonl",
+    );
+    let kept = json!({"text": "Tea is a drink.", "source": "a"});
+    assert_eq!(lines(&dir, "kept.jsonl"), [kept]);
+    write(&dir, "talk.jsonl", r#"{"instruction": "q", "output": "a"}"#);
+    let mixed = "clean texts.jsonl talk.jsonl --steps steps.yaml --out kept.jsonl";
+    assert!(fail(&mut prepare(&dir, mixed)).contains("together"));
+}
+
+#[test]
 fn long_conversations_are_divided() {
     let dir = tempfile::tempdir().unwrap();
     let turn = |from: &str| json!({"from": from, "value": "word ".repeat(30)});
