@@ -9,12 +9,20 @@ pub(crate) fn for_each_word(text: &str, each: impl FnMut(&str)) {
         word: String::new(),
         each,
     };
-    // ASCII is in normal form, and most of many a file.
-    if text.is_ascii() {
-        text.chars().for_each(|character| splitter.fold(character));
-    } else {
-        text.nfkc().for_each(|character| splitter.fold(character));
+    // A text may be cut before a space, and before and behind a Chinese character: what is in normal form
+    // on both sides is so together. Most pieces then need no work.
+    let mut start = 0;
+    for (place, character) in text.char_indices() {
+        if is_ideograph(character) {
+            splitter.piece(&text[start..place]);
+            splitter.alone(character);
+            start = place + character.len_utf8();
+        } else if matches!(character, ' ' | '\n') {
+            splitter.piece(&text[start..place]);
+            start = place;
+        }
     }
+    splitter.piece(&text[start..]);
     splitter.end();
 }
 
@@ -24,6 +32,20 @@ struct Splitter<F> {
 }
 
 impl<F: FnMut(&str)> Splitter<F> {
+    fn piece(&mut self, text: &str) {
+        if text.is_ascii() {
+            text.chars().for_each(|character| self.fold(character));
+        } else {
+            text.nfkc().for_each(|character| self.fold(character));
+        }
+    }
+
+    fn alone(&mut self, character: char) {
+        self.end();
+        self.word.push(character);
+        self.end();
+    }
+
     /// Without case: by way of upper case, so that ß is ss and the final ς is σ.
     fn fold(&mut self, character: char) {
         if character.is_ascii_alphanumeric() {
@@ -40,9 +62,7 @@ impl<F: FnMut(&str)> Splitter<F> {
 
     fn push(&mut self, character: char) {
         if stands_alone(character) {
-            self.end();
-            self.word.push(character);
-            self.end();
+            self.alone(character);
         } else if character.is_alphanumeric()
             || (is_combining_mark(character) && !self.word.is_empty())
         {
@@ -58,6 +78,12 @@ impl<F: FnMut(&str)> Splitter<F> {
             self.word.clear();
         }
     }
+}
+
+/// Whether the character is one of the common Chinese ones, which stand alone, have no case, and neither
+/// decompose nor compose.
+fn is_ideograph(character: char) -> bool {
+    matches!(character, '\u{4E00}'..='\u{9FFF}')
 }
 
 /// Whether the character is a word of its own, since its script has no spaces: BERT's Chinese
@@ -96,12 +122,40 @@ pub(super) fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn words(text: &str) -> Vec<String> {
         let mut words = Vec::new();
         for_each_word(text, |word| words.push(word.to_owned()));
         words
+    }
+
+    proptest! {
+        #[test]
+        fn texts_in_pieces_have_the_words_of_whole_ones(
+            text in "[a-zA-Z \n'é\u{301}\u{327}ßΣ한ᄒ\u{1161}かﾞ\u{3099}今天ﬁＡ´\u{200B}，—]{0,40}|\\PC{0,40}",
+        ) {
+            let mut whole = Vec::new();
+            let mut splitter = Splitter {
+                word: String::new(),
+                each: |word: &str| whole.push(word.to_owned()),
+            };
+            text.nfkc().for_each(|character| splitter.fold(character));
+            splitter.end();
+            prop_assert_eq!(words(&text), whole);
+        }
+    }
+
+    #[test]
+    fn common_chinese_characters_are_in_normal_form() {
+        for character in '\u{4E00}'..='\u{9FFF}' {
+            assert!(stands_alone(character));
+            let text = character.to_string();
+            assert_eq!(text.nfkc().collect::<String>(), text);
+            assert_eq!(text.to_uppercase().to_lowercase(), text);
+        }
     }
 
     #[test]
