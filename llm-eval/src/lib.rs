@@ -1,2 +1,6 @@
-//! Evaluation's place in the workspace. It holds nothing yet: the evaluation loss of a training run
-//! is `llm_lora::evaluate`.
+//! Evaluation of language models: the figures that judgments give, with their uncertainty.
+
+pub mod error;
+pub mod stats;
+
+pub use error::{Error, Result};
