@@ -48,7 +48,7 @@ enum Command {
     /// Show what training sees of records: tokens, and which are supervised
     Inspect(Inspect),
     /// Ask a strong model for data
-    Generate(generate::Generate),
+    Generate(Box<generate::Generate>),
     /// Print a conversation as a template writes it
     Render(render::Render),
 }

@@ -61,7 +61,7 @@ impl Input {
                 let weighted = readers.into_iter().zip(self.weights.iter().copied());
                 let mixture =
                     Mixture::new(weighted.collect(), self.mixture_seed, Stop::AllExhausted);
-                Source::Mixed(mixture?)
+                Source::Mixed(Box::new(mixture?))
             }
             weights => bail!("--weights: {weights} of them for {} FILES", readers.len()),
         };
@@ -77,7 +77,7 @@ impl Input {
 
 enum Source {
     Behind(VecDeque<RecordReader>),
-    Mixed(Mixture<RecordReader>),
+    Mixed(Box<Mixture<RecordReader>>),
 }
 
 /// Records with their running number, from 1 and bad ones counted.

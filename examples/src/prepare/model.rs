@@ -1,6 +1,6 @@
 //! A strong model: on a server, or in a directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -93,7 +93,7 @@ struct LocalModel {
 }
 
 impl LocalModel {
-    fn open(dir: &PathBuf) -> Result<Self> {
+    fn open(dir: &Path) -> Result<Self> {
         let checkpoint = cli::open(dir)?;
         let tokenizer = Tokenizer::from_dir(checkpoint.dir())?;
         let template = cli::template(None, &tokenizer)?;
@@ -102,7 +102,7 @@ impl LocalModel {
         Ok(Self {
             model: model.with_context(|| dir.display().to_string())?,
             encoder,
-            dir: dir.clone(),
+            dir: dir.to_owned(),
         })
     }
 

@@ -72,7 +72,7 @@ impl std::fmt::Debug for OpenAiOptions {
 
 /// A client of an OpenAI-compatible server: OpenAI, vLLM, llama.cpp, Ollama and their like.
 ///
-/// It asks once; [`Runner`](crate::Runner) asks again, and remembers. Redirects are not followed,
+/// It asks once; [`Runner`](crate::generate::Runner) asks again, and remembers. Redirects are not followed,
 /// so that the key reaches no other host. The key is in no error, `Debug` or log; to that end the
 /// feature `http` compiles the level `trace` of the crate `log` out of the whole program, at which
 /// ureq writes all that it sends.
