@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod finetune;
 pub mod inspect;
 pub mod interrupt;
+pub mod judging;
 pub mod loss_plot;
 pub mod prepare;
 pub mod recorder;

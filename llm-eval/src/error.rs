@@ -1,12 +1,68 @@
 //! The crate's one error type.
 
+use std::path::PathBuf;
+
 /// The result of this crate's operations.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Everything that can be wrong with what a figure is computed from.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+/// Everything that can go wrong between an evaluation's files and its figures.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line, or a file as a whole, is not the JSON or CSV that it should be.
+    #[error("{}:{line}: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A field is missing or has the wrong type.
+    #[error("{}:{line}: field `{field}`: {reason}", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// The field's name.
+        field: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file's first record belongs to no known format.
+    #[error("{}: no known format has the fields {fields}", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The first record's fields.
+        fields: String,
+    },
+    /// A file without a record.
+    #[error("{}: no records", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A name that names nothing.
+    #[error("no {what} is named `{name}`; known are {known}")]
+    UnknownName {
+        /// What was to be named.
+        what: &'static str,
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
     /// Too little data for the figure.
     #[error("{what}: needs at least {needed}, there are {given}")]
     TooFew {

@@ -1,0 +1,176 @@
+//! Figures from files of judgments.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use llm_eval::judge::files::{Format, detect, read_categories};
+use llm_eval::judge::replay::{self, Group, OnDuplicate, Options};
+
+use crate::cli::say;
+
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// Files of judgments, all of one format
+    #[arg(value_name = "FILES", required = true)]
+    files: Vec<PathBuf>,
+    /// fastchat-single, fastchat-pair, vicuna, alpaca-eval or arena-hard [default: told by the first record]
+    #[arg(long, value_name = "NAME")]
+    format: Option<Format>,
+    /// Questions with their categories, where the judgments name none
+    #[arg(long, value_name = "FILE")]
+    questions: Option<PathBuf>,
+    /// Of the same question, model, turn and judge: count each, as the systems' own scripts do, or one
+    #[arg(long, value_enum, default_value = "keep")]
+    duplicates: Duplicates,
+    /// FastChat's pairs: only those with this model, which gets no figures of its own
+    #[arg(long, value_name = "MODEL")]
+    baseline: Option<String>,
+    /// Seed of the resampling behind Arena-Hard's intervals
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Print one JSON object (docs/evaluation.md has its keys)
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Duplicates {
+    /// Each counts
+    Keep,
+    /// The first one counts
+    First,
+    /// The last one counts
+    Last,
+}
+
+impl Replay {
+    pub(super) fn run(&self) -> Result<()> {
+        let format = match (self.format, self.files.first()) {
+            (Some(format), _) => format,
+            (None, Some(file)) => detect(file)?,
+            (None, None) => bail!("no files"),
+        };
+        let options = Options {
+            categories: match &self.questions {
+                Some(path) => read_categories(path)?,
+                None => Options::default().categories,
+            },
+            duplicates: match self.duplicates {
+                Duplicates::Keep => OnDuplicate::Keep,
+                Duplicates::First => OnDuplicate::First,
+                Duplicates::Last => OnDuplicate::Last,
+            },
+            baseline: self.baseline.clone(),
+            seed: self.seed,
+            ..Options::default()
+        };
+        let replay = replay::replay(&self.files, format, &options)?;
+        match self.json {
+            true => say(serde_json::to_string_pretty(&replay)?),
+            false => print(&replay),
+        }
+    }
+}
+
+fn print(replay: &replay::Replay) -> Result<()> {
+    say(format_args!(
+        "{}: {} judgments, {} without a verdict, {} duplicates",
+        replay.format, replay.rows, replay.unparsable, replay.duplicates.count
+    ))?;
+    let mut rows = vec![HEADER.map(str::to_owned)];
+    for (model, figures) in &replay.models {
+        rows.push(row(model, &figures.all));
+        for (turn, group) in &figures.turns {
+            rows.push(row(&format!("  turn {turn}"), group));
+        }
+        for (category, group) in &figures.categories {
+            rows.push(row(&format!("  {category}"), group));
+        }
+    }
+    say(table(&rows))?;
+    for (model, figures) in &replay.models {
+        if let Some(ratio) = figures.ratio_of_sums {
+            say(format_args!(
+                "{model}: ratio of sums {:.1} %",
+                100.0 * ratio
+            ))?;
+        }
+        if let Some(alpaca) = &figures.alpaca_eval {
+            let [rate, error] = [alpaca.win_rate, alpaca.standard_error].map(|x| number(x, 2));
+            let total = alpaca.n_total;
+            say(format_args!(
+                "{model}: AlpacaEval win rate {rate} ± {error} %, of {total}"
+            ))?;
+        }
+        if let Some(arena) = &figures.arena_hard {
+            let [score, low, high] = [arena.score, arena.lower, arena.upper].map(|x| number(x, 1));
+            say(format_args!(
+                "{model}: Arena-Hard score {score} % ({low} to {high})"
+            ))?;
+        }
+    }
+    if let Some(position) = &replay.position {
+        let [same, first] = [position.consistency, position.first_slot_preference]
+            .map(|share| number(share.map(|share| 100.0 * share), 1));
+        say(format_args!(
+            "in both orders the same verdict: {same} %; the answer shown first wins {first} % of what is no tie"
+        ))?;
+    }
+    Ok(())
+}
+
+const HEADER: [&str; 9] = [
+    "",
+    "n",
+    "mean",
+    "± 95 %",
+    "wins",
+    "losses",
+    "ties",
+    "win rate, adjusted",
+    "95 %",
+];
+
+fn row(name: &str, group: &Group) -> [String; 9] {
+    let mut row = [const { String::new() }; 9];
+    row[0] = name.to_owned();
+    if let Some(score) = &group.score {
+        row[1] = score.n.to_string();
+        row[2] = number(score.mean, 3);
+        let half = score.interval.map(|[low, high]| (high - low) / 2.0);
+        row[3] = number(half, 3);
+    }
+    if let Some(outcomes) = &group.outcomes {
+        row[1] = outcomes.n.to_string();
+        row[4] = outcomes.wins.to_string();
+        row[5] = outcomes.losses.to_string();
+        row[6] = outcomes.ties.to_string();
+        row[7] = number(outcomes.win_rate_adjusted, 3);
+        let interval = |[low, high]: [f64; 2]| format!("{low:.3} to {high:.3}");
+        row[8] = outcomes.interval.map_or_else(String::new, interval);
+    }
+    row
+}
+
+fn number(value: Option<f64>, places: usize) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.places$}"))
+}
+
+/// Columns of equal width, the first one to the left; those that say nothing are left out.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let says = |column: &usize| rows.iter().skip(1).any(|row| !row[*column].is_empty());
+    let columns: Vec<usize> = (0..N).filter(says).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let line = |row: &[String; N]| {
+        let cells = columns.iter().map(|&column| {
+            let width = width(column).unwrap_or(0);
+            match column {
+                0 => format!("{:width$}", row[column]),
+                _ => format!("{:>width$}", row[column]),
+            }
+        });
+        cells.collect::<Vec<_>>().join("  ")
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,71 @@
+//! `judge`, as its users run it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{fail, program, succeed};
+
+fn judge(arguments: &[&str]) -> Command {
+    // It takes no device.
+    let mut command = Command::new(program("judge").get_program());
+    command.args(arguments);
+    command
+}
+
+/// Judgments that llm-eval's tests compare with the systems' own figures.
+fn judgments(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../llm-eval/tests/goldens/judgments");
+    dir.join(name)
+}
+
+#[test]
+fn figures_come_from_judgments_alone() {
+    for (file, format) in [
+        ("gpt-4_single.jsonl", "fastchat-single"),
+        ("gpt-4_pair.jsonl", "fastchat-pair"),
+        ("annotations.json", "alpaca-eval"),
+        ("review_gpt35_vicuna-13b.jsonl", "vicuna"),
+        ("arena-hard-v2.0/llama-13b.jsonl", "arena-hard"),
+    ] {
+        let path = judgments(file);
+        let json = succeed(judge(&["replay", "--json"]).arg(&path));
+        let replay: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(replay["format"], format);
+        assert!(
+            replay["models"]
+                .as_object()
+                .is_some_and(|models| !models.is_empty())
+        );
+        let shown = succeed(judge(&["replay"]).arg(&path));
+        assert!(shown.starts_with(format), "{shown}");
+        for model in replay["models"].as_object().unwrap().keys() {
+            assert!(shown.contains(model), "{shown}");
+        }
+    }
+    let error = fail(judge(&["replay", "--format", "vicuna"]).arg(judgments("annotations.json")));
+    assert!(error.contains("annotations.json"), "{error}");
+    assert!(fail(&mut judge(&["replay", "absent.jsonl"])).contains("absent.jsonl"));
+}
+
+#[test]
+fn replies_become_verdicts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("replies.jsonl");
+    let replies = ["Good. [[B]]", "I cannot say."].map(|text| serde_json::json!({"text": text}));
+    let lines: Vec<String> = replies.iter().map(Value::to_string).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let parse = ["parse", "--grammar", "pair", "--json"];
+    let rows = succeed(judge(&parse).arg(&path));
+    let rows: Vec<Value> = rows
+        .lines()
+        .map(|row| serde_json::from_str(row).unwrap())
+        .collect();
+    assert_eq!(rows[0]["verdict"]["preference"], "B>A");
+    assert_eq!(rows[1]["unparsed"], "no_verdict");
+    let error = fail(judge(&["parse", "--grammar", "pears"]).arg(&path));
+    assert!(error.contains("pears"), "{error}");
+    let error = fail(judge(&["parse", "--grammar", "pair", "--field", "reply"]).arg(&path));
+    assert!(error.contains(":1: field `reply`"), "{error}");
+}

@@ -1,0 +1,121 @@
+//! Records: typed fields, and the others kept as they are.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// A record's place in a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// The line on which the record begins, from 1.
+    pub line: usize,
+}
+
+/// A record of a known layout.
+pub trait Row: Sized {
+    /// Reads the fields of an object.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Field`] when a field is missing or has the wrong type.
+    fn from_object(object: Map<String, Value>, place: Place<'_>) -> Result<Self>;
+
+    /// The object that [`Row::from_object`] reads; what the layout does not know comes last.
+    ///
+    /// # Errors
+    ///
+    /// When a number is not finite, which JSON cannot hold.
+    fn to_object(&self) -> std::result::Result<Map<String, Value>, serde_json::Error>;
+}
+
+/// The identifier of a question: a number in FastChat's sets, a text in Arena-Hard's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Id {
+    /// A number.
+    Number(i64),
+    /// A text.
+    Text(String),
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Takes a field out of an object. An absent one is read as `null`.
+pub(super) fn take<T: DeserializeOwned>(
+    object: &mut Map<String, Value>,
+    name: &str,
+    place: Place<'_>,
+) -> Result<T> {
+    let field = object.shift_remove(name);
+    let absent = field.is_none();
+    serde_json::from_value(field.unwrap_or_default()).map_err(|error| Error::Field {
+        path: place.path.to_owned(),
+        line: place.line,
+        field: name.to_owned(),
+        reason: if absent {
+            "missing".to_owned()
+        } else {
+            error.to_string()
+        },
+    })
+}
+
+/// Declares a record. A field marked `?` is left out when it is `None`; others are always written.
+macro_rules! row {
+    (
+        $(#[$meta:meta])*
+        $name:ident {
+            $($(#[$doc:meta])* $field:ident $(($key:literal))? : $type:ty,)*
+            $(? $(#[$odoc:meta])* $ofield:ident $(($okey:literal))? : $otype:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            $($(#[$doc])* pub $field: $type,)*
+            $($(#[$odoc])* pub $ofield: Option<$otype>,)*
+            /// The fields that the layout does not know.
+            pub extra: serde_json::Map<String, serde_json::Value>,
+        }
+
+        impl $crate::judge::files::Row for $name {
+            fn from_object(
+                mut object: serde_json::Map<String, serde_json::Value>,
+                place: $crate::judge::files::row::Place<'_>,
+            ) -> $crate::Result<Self> {
+                Ok(Self {
+                    $($field: $crate::judge::files::row::take(&mut object, row!(@key $field $($key)?), place)?,)*
+                    $($ofield: $crate::judge::files::row::take(&mut object, row!(@key $ofield $($okey)?), place)?,)*
+                    extra: object,
+                })
+            }
+
+            fn to_object(&self) -> std::result::Result<serde_json::Map<String, serde_json::Value>, serde_json::Error> {
+                let mut object = serde_json::Map::new();
+                $(object.insert(row!(@key $field $($key)?).to_owned(), serde_json::to_value(&self.$field)?);)*
+                $(if let Some(value) = &self.$ofield {
+                    object.insert(row!(@key $ofield $($okey)?).to_owned(), serde_json::to_value(value)?);
+                })*
+                object.extend(self.extra.clone());
+                Ok(object)
+            }
+        }
+    };
+    (@key $field:ident) => { stringify!($field) };
+    (@key $field:ident $key:literal) => { $key };
+}
+pub(super) use row;
