@@ -138,14 +138,34 @@ impl LlamaForCausalLM {
         prompts: &[Vec<u32>],
         config: &GenerationConfig,
     ) -> Result<Vec<Vec<u32>>> {
-        let mut tokens = Tokens::new(self, prompts, config)?;
         let mut generated = vec![Vec::new(); prompts.len()];
+        self.generate_rows(prompts, config, |row, id| {
+            generated[row].push(id);
+            true
+        })?;
+        Ok(generated)
+    }
+
+    /// As [`generate_batch`](Self::generate_batch), token by token: `take` hears the number of a prompt and
+    /// the token behind it, and says whether that sequence goes on.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_rows(
+        &self,
+        prompts: &[Vec<u32>],
+        config: &GenerationConfig,
+        mut take: impl FnMut(usize, u32) -> bool,
+    ) -> Result<()> {
+        let mut tokens = Tokens::new(self, prompts, config)?;
         while let Some(step) = tokens.step()? {
-            for (row, id) in generated.iter_mut().zip(step) {
-                row.extend(id);
+            for (row, id) in step.into_iter().enumerate() {
+                if let Some(id) = id {
+                    tokens.rows[row].done = !take(row, id);
+                }
             }
         }
-        Ok(generated)
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The crate's one error type.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The result of this crate's operations.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -127,4 +127,60 @@ pub enum Error {
         /// How many iterations it had.
         iterations: usize,
     },
+    /// Fewer examples than shots asked for.
+    #[error("task `{task}`: {asked} shots asked for, {available} examples are there")]
+    Shots {
+        /// The task.
+        task: String,
+        /// Shots asked for.
+        asked: usize,
+        /// Examples that there are.
+        available: usize,
+    },
+    /// Two things that belong together row by row differ in number.
+    #[error("{what}: expected {expected}, got {got}")]
+    Count {
+        /// What was counted.
+        what: String,
+        /// The number there should be.
+        expected: usize,
+        /// The number there is.
+        got: usize,
+    },
+    /// The model cannot do what is asked of it.
+    #[error("model `{model}`: {reason}")]
+    Unsupported {
+        /// The model.
+        model: String,
+        /// What it cannot do, and what can be done instead.
+        reason: String,
+    },
+    /// The model failed.
+    #[error("model `{model}`: {reason}")]
+    Model {
+        /// The model.
+        model: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A text or option that cannot be scored.
+    #[error("{0}")]
+    Input(String),
+    /// An error of `llm-data`.
+    #[error(transparent)]
+    Data(#[from] llm_data::Error),
+    /// An error of `llm-core`.
+    #[cfg(feature = "local")]
+    #[error(transparent)]
+    Core(#[from] llm_core::Error),
+}
+
+impl Error {
+    /// For `map_err`: an [`Error::Io`] of this file.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }

@@ -1,11 +1,18 @@
-//! Verdicts, files and figures against other people's code, and against themselves.
+//! Benchmarks, verdicts, files and figures against other people's code, and against themselves.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 mod coverage;
+mod data;
 mod files;
 mod goldens;
+mod harness;
+#[cfg(feature = "local")]
+mod local;
+mod perplexities;
 mod properties;
 mod ratings;
 mod replay;
+mod scoring;
+mod toy;
 mod verdicts;

@@ -1,0 +1,300 @@
+//! Text classification by prompt: zero-shot, few-shot, and with clues (CARP, Sun et al. 2023).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::metric::Estimate;
+use super::model::{Generation, LanguageModel};
+use crate::{Error, Result};
+
+/// A text and its label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Labelled {
+    /// The text.
+    pub text: String,
+    /// Its class, one of [`Classifier::labels`].
+    pub label: String,
+}
+
+/// How the model is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Style {
+    /// The label alone.
+    #[default]
+    Direct,
+    /// First clues, then the reasoning from them, then the label.
+    ChainOfClues,
+}
+
+/// A task of classification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Classifier {
+    /// What is to be decided, as it stands in the prompt: `sentiment`.
+    pub subject: String,
+    /// The labels, two at least. They are compared without case.
+    pub labels: Vec<String>,
+    /// Examples before the text; none for zero-shot.
+    pub shots: Vec<Labelled>,
+    /// How the model is asked.
+    pub style: Style,
+    /// The most tokens of a reply.
+    pub max_tokens: usize,
+}
+
+/// How good the labels are.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Classification {
+    /// The share of right labels; a reply without a label is wrong.
+    pub accuracy: Estimate,
+    /// The mean over the labels of F1 = 2 TP / (2 TP + FP + FN), 0 where a label occurs in neither.
+    pub macro_f1: f64,
+    /// Rows by the true label, columns by the one given, in the order of the labels.
+    pub confusion: Vec<Vec<usize>>,
+    /// Replies without a label, by the true label.
+    pub unparsable: Vec<usize>,
+    /// The labels given, text by text.
+    pub predicted: Vec<Option<usize>>,
+    /// The replies.
+    pub replies: Vec<String>,
+}
+
+impl Classifier {
+    /// The prompt of a text.
+    pub fn prompt(&self, text: &str) -> String {
+        let (subject, labels) = (&self.subject, self.labels.join(", "));
+        let name = capitalised(subject);
+        let mut prompt = match self.style {
+            Style::Direct => format!(
+                "Decide the {subject} of the text. Answer with one of these labels alone: {labels}.\n\n"
+            ),
+            Style::ChainOfClues => format!(
+                "This is a {subject} classifier. First, list CLUES (keywords, phrases, contextual \
+                 information, semantic relations, semantic meaning, tones, references) that decide the \
+                 {subject} of the text. Second, deduce the diagnostic REASONING process from the clues \
+                 and the text. Third, conclude from clues, reasoning and text the {subject}, one of \
+                 these labels: {labels}. End with the line `{name}: <label>`.\n\n"
+            ),
+        };
+        for shot in &self.shots {
+            prompt += &format!("Text: {}\n{name}: {}\n\n", shot.text, shot.label);
+        }
+        prompt += &match self.style {
+            Style::Direct => format!("Text: {text}\n{name}:"),
+            Style::ChainOfClues => format!("Text: {text}\nCLUES:"),
+        };
+        prompt
+    }
+
+    /// The label of a reply: the last one stated behind the subject's name, or else the one label that the
+    /// reply names; `None` where there is none or several are named.
+    pub fn parse(&self, reply: &str) -> Option<usize> {
+        let reply = reply.to_lowercase();
+        let stated = format!("{}:", self.subject.to_lowercase());
+        if let Some(at) = reply.rfind(&stated)
+            && let Some(label) = self.first_named(&reply[at + stated.len()..])
+        {
+            return Some(label);
+        }
+        let line = reply.trim_start().lines().next().unwrap_or("");
+        if self.style == Style::Direct && self.named(line).len() == 1 {
+            return self.named(line).pop();
+        }
+        let mut named = self.named(&reply);
+        named.pop().filter(|_| named.is_empty())
+    }
+
+    /// The label that the text begins with, behind white space and marks.
+    fn first_named(&self, text: &str) -> Option<usize> {
+        let line = text.trim_start_matches(|c: char| !c.is_alphanumeric());
+        let begins = |(_, label): &(usize, &String)| {
+            let rest = line.strip_prefix(&label.to_lowercase());
+            rest.is_some_and(|rest| !rest.starts_with(is_ascii_word))
+        };
+        let found = self.labels.iter().enumerate().filter(begins);
+        found
+            .max_by_key(|(_, label)| label.len())
+            .map(|(index, _)| index)
+    }
+
+    /// The labels that occur in a text as words of their own. One inside another (`positive` in
+    /// `very positive`) counts only where it also stands alone.
+    fn named(&self, text: &str) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.labels.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(self.labels[*index].len()));
+        let mut text = text.to_owned();
+        let mut found = Vec::new();
+        for index in order {
+            let label = self.labels[index].to_lowercase();
+            let mut from = 0;
+            while let Some(at) = text[from..].find(&label).map(|at| from + at) {
+                let end = at + label.len();
+                let before = text[..at].chars().next_back().is_some_and(is_ascii_word);
+                let after = text[end..].chars().next().is_some_and(is_ascii_word);
+                if !before && !after {
+                    found.push(index);
+                    text.replace_range(at..end, "\n");
+                    from = at;
+                } else {
+                    from = end;
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Asks for the label of each text, and compares.
+    ///
+    /// # Errors
+    /// When the labels are fewer than two, twice the same or empty, a text's or shot's label is none of
+    /// them, or the model fails.
+    pub fn run(&self, model: &dyn LanguageModel, texts: &[Labelled]) -> Result<Classification> {
+        self.check()?;
+        let gold: Result<Vec<_>> = texts.iter().map(|text| self.index(&text.label)).collect();
+        let gold = gold?;
+        let requests = texts.iter().map(|text| Generation {
+            context: self.prompt(&text.text),
+            until: vec!["\n\nText:".to_owned(), "</s>".to_owned()],
+            max_tokens: self.max_tokens,
+        });
+        let replies = model.generate(&requests.collect::<Vec<_>>())?;
+        let predicted: Vec<_> = replies.iter().map(|reply| self.parse(reply)).collect();
+        let mut result = compare(&gold, &predicted, self.labels.len())?;
+        result.replies = replies;
+        Ok(result)
+    }
+
+    fn check(&self) -> Result<()> {
+        let mut seen = BTreeMap::new();
+        for label in &self.labels {
+            if label.trim().is_empty() || seen.insert(label.to_lowercase(), ()).is_some() {
+                return Err(Error::Input(format!(
+                    "the label `{label}` is empty or given twice"
+                )));
+            }
+        }
+        if self.labels.len() < 2 {
+            return Err(Error::Input("two labels are needed at least".to_owned()));
+        }
+        self.shots
+            .iter()
+            .try_for_each(|shot| self.index(&shot.label).map(drop))
+    }
+
+    fn index(&self, label: &str) -> Result<usize> {
+        let same = |known: &String| known.to_lowercase() == label.to_lowercase();
+        self.labels
+            .iter()
+            .position(same)
+            .ok_or_else(|| Error::UnknownName {
+                what: "label",
+                name: label.to_owned(),
+                known: self.labels.join(", "),
+            })
+    }
+}
+
+/// The figures of labels given, by the numbers of true ones.
+///
+/// # Errors
+/// When the numbers of both differ, there are none, or one is not below `labels`.
+pub fn compare(
+    gold: &[usize],
+    predicted: &[Option<usize>],
+    labels: usize,
+) -> Result<Classification> {
+    let known = |index: &usize| *index < labels;
+    let all = gold.iter().all(known) && predicted.iter().flatten().all(known);
+    if gold.len() != predicted.len() || gold.is_empty() || !all {
+        return Err(Error::Input(format!(
+            "{} labels given for {} texts, of {labels} labels",
+            predicted.len(),
+            gold.len()
+        )));
+    }
+    let mut confusion = vec![vec![0; labels]; labels];
+    let mut unparsable = vec![0; labels];
+    let mut right = Vec::with_capacity(gold.len());
+    for (gold, predicted) in gold.iter().zip(predicted) {
+        right.push(f64::from(u8::from(Some(*gold) == *predicted)));
+        match predicted {
+            Some(label) => confusion[*gold][*label] += 1,
+            None => unparsable[*gold] += 1,
+        }
+    }
+    let f1 = |label: usize| {
+        let hits = confusion[label][label];
+        let given: usize = confusion.iter().map(|row| row[label]).sum();
+        let there: usize = confusion[label].iter().sum::<usize>() + unparsable[label];
+        match given + there {
+            0 => 0.0,
+            both => 2.0 * hits as f64 / both as f64,
+        }
+    };
+    Ok(Classification {
+        accuracy: Estimate::of(&right),
+        macro_f1: (0..labels).map(f1).sum::<f64>() / labels as f64,
+        predicted: predicted.to_vec(),
+        replies: Vec::new(),
+        confusion,
+        unparsable,
+    })
+}
+
+fn is_ascii_word(c: char) -> bool {
+    c.is_ascii_alphanumeric()
+}
+
+fn capitalised(word: &str) -> String {
+    let mut chars = word.chars();
+    let first = chars.next().map(|c| c.to_uppercase().collect::<String>());
+    first.unwrap_or_default() + chars.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn classifier(style: Style) -> Classifier {
+        Classifier {
+            subject: "sentiment".to_owned(),
+            labels: ["positive", "negative", "very positive"]
+                .map(str::to_owned)
+                .to_vec(),
+            shots: Vec::new(),
+            style,
+            max_tokens: 10,
+        }
+    }
+
+    #[test]
+    fn labels_are_read() {
+        let direct = classifier(Style::Direct);
+        assert_eq!(direct.parse(" Positive.\n\nnegative"), Some(0));
+        assert_eq!(direct.parse("very positive"), Some(2));
+        assert_eq!(direct.parse("positive or negative"), None);
+        assert_eq!(direct.parse("nonpositive"), None);
+        assert_eq!(direct.parse("Sentiment: negative, not positive"), Some(1));
+        let clues = classifier(Style::ChainOfClues);
+        let reply = " positive words\nREASONING: …\nSentiment: **Negative**";
+        assert_eq!(clues.parse(reply), Some(1));
+        assert_eq!(clues.parse("I cannot say"), None);
+    }
+
+    #[test]
+    fn figures_are_those_of_scikit_learn() {
+        let text = include_str!("../../tests/goldens/lm_eval.json");
+        let golden: serde_json::Value = serde_json::from_str(text).unwrap();
+        let golden = &golden["classification"];
+        let list =
+            |key: &str| -> Vec<usize> { serde_json::from_value(golden[key].clone()).unwrap() };
+        let predicted: Vec<_> = list("predicted").into_iter().map(Some).collect();
+        let got = compare(&list("gold"), &predicted, 3).unwrap();
+        assert!((got.accuracy.value - golden["accuracy"].as_f64().unwrap()).abs() < 1e-12);
+        assert!((got.macro_f1 - golden["macro_f1"].as_f64().unwrap()).abs() < 1e-12);
+        assert_eq!(serde_json::json!(got.confusion), golden["confusion"]);
+    }
+}

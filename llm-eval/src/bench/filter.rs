@@ -1,0 +1,321 @@
+//! Reads answers out of generated texts.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::math;
+use super::python::strip;
+use super::task::{ChoiceGold, Gold, Item};
+
+/// What the harness writes where a filter finds nothing.
+pub(super) const INVALID: &str = "[invalid]";
+
+/// How a generated text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// GSM8K: `strict-match` takes the first number behind `####`, `flexible-extract` the last number;
+    /// both are compared without `,`, `$` and a full stop at the end (`exact_match` of the harness).
+    Gsm8k,
+    /// The letters of multiple choice: `strict` takes a reply of nothing else, or the last ones stated as
+    /// the answer ("the answer is (B)", 答案：B); `flexible` falls back to the last letter that stands
+    /// alone. Several right choices must be named exactly.
+    Letters,
+    /// [`Letters`](Self::Letters) and `official`, AGIEval's own: the first of the letters A–F, or all of
+    /// them where several choices may be right.
+    AgievalLetters {
+        /// Whether several choices may be right.
+        several: bool,
+    },
+    /// AGIEval's MATH and gaokao-mathcloze: an answer in `\boxed{}`, between `$`, behind `=` or the last
+    /// number, compared as MATH compares (`is_equiv`).
+    AgievalMath,
+    /// Not scored.
+    Free,
+}
+
+/// What a filter makes of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Reading {
+    pub(super) filter: &'static str,
+    pub(super) metric: &'static str,
+    /// What was read; `None` where nothing was found.
+    pub(super) answer: Option<String>,
+    /// 1 where it is right; `None` where the right answer is not known.
+    pub(super) score: Option<f64>,
+}
+
+impl Reader {
+    /// The readings of all filters, always in the same order.
+    pub(super) fn read(self, text: &str, item: &Item) -> Vec<Reading> {
+        match self {
+            Self::Gsm8k => gsm8k(text, item),
+            Self::Letters => letters(text, item).to_vec(),
+            Self::AgievalLetters { several } => {
+                let mut readings = letters(text, item).to_vec();
+                let all = official(text, several);
+                readings.push(letter_reading("official", all, item));
+                readings
+            }
+            Self::AgievalMath => {
+                let score = match &item.gold {
+                    Gold::Text(gold) => Some(f64::from(u8::from(math::is_equiv(text, gold)))),
+                    _ => None,
+                };
+                vec![Reading {
+                    filter: "none",
+                    metric: "acc",
+                    answer: math::parse_answer(text),
+                    score,
+                }]
+            }
+            Self::Free => vec![Reading {
+                filter: "none",
+                metric: "bypass",
+                answer: Some(text.to_owned()),
+                score: None,
+            }],
+        }
+    }
+}
+
+/// A pattern of this file, which the tests compile.
+fn pattern(text: &str) -> Option<Regex> {
+    Regex::new(text).ok()
+}
+
+static STRICT: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"#### (\-?[0-9\.,]+)"));
+static FLEXIBLE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| pattern(r"(-?[$0-9.,]{2,})|(-?[0-9]+)"));
+
+/// The first number behind `####`.
+pub(super) fn strict_number(text: &str) -> Option<&str> {
+    let found = STRICT.as_ref()?.captures(text)?.get(1)?;
+    Some(strip(found.as_str()))
+}
+
+/// The last number.
+pub(super) fn flexible_number(text: &str) -> Option<&str> {
+    let found = FLEXIBLE.as_ref()?.find_iter(text).last()?;
+    Some(strip(found.as_str()))
+}
+
+fn gsm8k(text: &str, item: &Item) -> Vec<Reading> {
+    let read = |filter, answer: Option<&str>| {
+        let score = match &item.gold {
+            Gold::Text(gold) => {
+                let right = bare(answer.unwrap_or(INVALID)) == bare(gold);
+                Some(f64::from(u8::from(right)))
+            }
+            _ => None,
+        };
+        Reading {
+            filter,
+            metric: "exact_match",
+            answer: answer.map(str::to_owned),
+            score,
+        }
+    };
+    vec![
+        read("strict-match", strict_number(text)),
+        read("flexible-extract", flexible_number(text)),
+    ]
+}
+
+/// GSM8K's `regexes_to_ignore`: `,`, `\$`, `(?s).*#### `, `\.$`; lower case.
+fn bare(text: &str) -> String {
+    let text = text.replace([',', '$'], "");
+    let text = text.rfind("#### ").map_or(&text[..], |at| &text[at + 5..]);
+    text.strip_suffix('.').unwrap_or(text).to_lowercase()
+}
+
+/// Letters, alone or in a list.
+const LIST: &str = r"\(?[A-Z]\)?(?:\s*(?:,|;|，|、|；|and|和|与)?\s*\(?[A-Z]\)?)*";
+
+static ONLY: LazyLock<Option<Regex>> =
+    LazyLock::new(|| pattern(&format!(r"^[\W_]*({LIST})[\W_]*$")));
+static STATED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let phrase = r"(?i:answers?\s*(?:is|are|:|：)|答案\s*(?:应该|应当|应)?\s*(?:是|为|选|:|：)|应选择|故选|选择|选)";
+    pattern(&format!(
+        r#"{phrase}\s*[:：]?[\s*_"'“‘【\[]*({LIST})(?:$|[^A-Za-z0-9])"#
+    ))
+});
+static ALONE: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"[A-Za-z0-9'’]+"));
+
+fn letters(text: &str, item: &Item) -> [Reading; 2] {
+    let text = half_width(text);
+    let strict = stated(&text, item.choices.len());
+    let flexible = match strict.is_empty() {
+        true => alone(&text, item.choices.len()),
+        false => strict.clone(),
+    };
+    [
+        letter_reading("strict", strict, item),
+        letter_reading("flexible", flexible, item),
+    ]
+}
+
+fn letter_reading(filter: &'static str, mut found: Vec<usize>, item: &Item) -> Reading {
+    found.sort_unstable();
+    found.dedup();
+    let score = match &item.gold {
+        Gold::Choice(ChoiceGold::One(gold)) => Some(found == [*gold]),
+        Gold::Choice(ChoiceGold::AnyOf(gold)) => Some(found == *gold),
+        Gold::Text(_) | Gold::Unknown => None,
+    };
+    let names = super::task::letters(26);
+    let answer: String = found
+        .iter()
+        .filter_map(|i| names.get(*i))
+        .map(String::as_str)
+        .collect();
+    Reading {
+        filter,
+        metric: "exact_match",
+        answer: (!answer.is_empty()).then_some(answer),
+        score: score.map(|right| f64::from(u8::from(right))),
+    }
+}
+
+/// Full-width letters and brackets as ASCII.
+fn half_width(text: &str) -> String {
+    let half = |c: char| match c {
+        'Ａ'..='Ｚ' | '（' | '）' => u8::try_from(u32::from(c) - 0xFEE0).map_or(c, char::from),
+        c => c,
+    };
+    text.chars().map(half).collect()
+}
+
+/// The numbers of the letters in a list; none where one is not a choice.
+fn numbers(list: &str, choices: usize) -> Vec<usize> {
+    let upper = list.bytes().filter(u8::is_ascii_uppercase);
+    let numbers: Vec<usize> = upper.map(|letter| usize::from(letter - b'A')).collect();
+    match numbers.iter().all(|number| *number < choices) {
+        true => numbers,
+        false => Vec::new(),
+    }
+}
+
+fn stated(text: &str, choices: usize) -> Vec<usize> {
+    let list = |pattern: &Option<Regex>| -> Option<Vec<usize>> {
+        let found = pattern.as_ref()?.captures_iter(text).last()?;
+        Some(numbers(found.get(1)?.as_str(), choices))
+    };
+    let only = list(&ONLY).filter(|found| !found.is_empty());
+    only.or_else(|| list(&STATED)).unwrap_or_default()
+}
+
+/// The last letter that stands alone and is no article.
+fn alone(text: &str, choices: usize) -> Vec<usize> {
+    let Some(words) = ALONE.as_ref() else {
+        return Vec::new();
+    };
+    let is_letter = |word: &regex::Match<'_>| {
+        let article = word.as_str() == "A" && {
+            let mut after = text[word.end()..].chars();
+            after.next() == Some(' ') && after.next().is_some_and(|c| c.is_ascii_lowercase())
+        };
+        word.len() == 1 && !article && !numbers(word.as_str(), choices).is_empty()
+    };
+    let last = words.find_iter(text).filter(is_letter).last();
+    last.map_or_else(Vec::new, |word| numbers(word.as_str(), choices))
+}
+
+/// `find_first_capital_letter` and `parse_qa_multiple_answer` of AGIEval's `post_process.py`.
+fn official(text: &str, several: bool) -> Vec<usize> {
+    let found = text.bytes().filter(|byte| (b'A'..=b'F').contains(byte));
+    let found = found.map(|letter| usize::from(letter - b'A'));
+    match several {
+        true => found.collect(),
+        false => found.take(1).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn item(gold: ChoiceGold) -> Item {
+        Item {
+            doc: serde_json::Value::Null,
+            text: String::new(),
+            choices: super::super::task::letters(4),
+            gold: Gold::Choice(gold),
+        }
+    }
+
+    #[test]
+    fn letters_are_read_strictly_and_flexibly() {
+        let item = item(ChoiceGold::One(1));
+        let cases = [
+            ("B", Some("B"), Some("B")),
+            (" (B).\n", Some("B"), Some("B")),
+            ("Ｂ", Some("B"), Some("B")),
+            (
+                "The answer is **B**, because A is wrong.",
+                Some("B"),
+                Some("B"),
+            ),
+            ("答案：Ｂ。", Some("B"), Some("B")),
+            ("我认为应该选B", Some("B"), Some("B")),
+            ("A dog would take B I think", None, Some("B")),
+            (
+                "The answer is A. No, the answer is B.",
+                Some("B"),
+                Some("B"),
+            ),
+            ("E", None, None),
+            ("I cannot answer.", None, None),
+            ("Answer: Bob", None, None),
+            ("", None, None),
+        ];
+        for (text, strict, flexible) in cases {
+            let read = letters(text, &item);
+            assert_eq!(read[0].answer.as_deref(), strict, "strict, {text:?}");
+            assert_eq!(read[1].answer.as_deref(), flexible, "flexible, {text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_as_the_harness_reads_them() {
+        let text = include_str!("../../tests/goldens/lm_eval.json");
+        let golden: serde_json::Value = serde_json::from_str(text).unwrap();
+        let rows: Vec<(String, String, String, f64, String, f64)> =
+            serde_json::from_value(golden["replies"].clone()).unwrap();
+        for (text, gold, strict, strict_score, flexible, flexible_score) in rows {
+            let item = Item {
+                gold: Gold::Text(gold),
+                ..item(ChoiceGold::One(0))
+            };
+            let got: Vec<_> = Reader::Gsm8k
+                .read(&text, &item)
+                .into_iter()
+                .map(|reading| {
+                    (
+                        reading.answer.unwrap_or(INVALID.to_owned()),
+                        reading.score.unwrap(),
+                    )
+                })
+                .collect();
+            assert_eq!(
+                got,
+                [(strict, strict_score), (flexible, flexible_score)],
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn several_right_choices_must_be_named_exactly() {
+        let item = item(ChoiceGold::AnyOf(vec![0, 2]));
+        let score = |text: &str| letters(text, &item)[0].score;
+        assert_eq!(score("AC"), Some(1.0));
+        assert_eq!(score("答案是 C、A"), Some(1.0));
+        assert_eq!(score("The answer is (A) and (C)."), Some(1.0));
+        assert_eq!(score("A"), Some(0.0));
+        assert_eq!(score("ABC"), Some(0.0));
+        let read = Reader::AgievalLetters { several: true }.read("选项 A 和 C", &item);
+        assert_eq!((read[2].filter, read[2].score), ("official", Some(1.0)));
+    }
+}
