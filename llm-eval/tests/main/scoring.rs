@@ -243,5 +243,8 @@ fn texts_are_classified_by_prompt() {
     assert!(classifier.run(&server, &texts).is_err());
     classifier.labels.push("neutral".to_owned());
     let error = classifier.run(&server, &texts).unwrap_err().to_string();
-    assert_eq!(error, "no label is named `negative`; known are positive, neutral");
+    assert_eq!(
+        error,
+        "no label is named `negative`; known are positive, neutral"
+    );
 }
