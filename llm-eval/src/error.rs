@@ -63,6 +63,40 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// A prompt's file that cannot serve.
+    #[error("{}: {reason}", path.display())]
+    Prompt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Options of a judge that do not go together.
+    #[error("{option}: {reason}")]
+    JudgeOption {
+        /// The option.
+        option: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A question that a model has no answer to.
+    #[error("{model} has no answer to question {question_id}, turn {turn}")]
+    MissingAnswer {
+        /// The model.
+        model: String,
+        /// The question.
+        question_id: String,
+        /// The turn, from 1.
+        turn: usize,
+    },
+    /// Two questions, or two models' answers, of one name.
+    #[error("{what} {name} occurs twice")]
+    Twice {
+        /// What occurs twice.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// Too little data for the figure.
     #[error("{what}: needs at least {needed}, there are {given}")]
     TooFew {

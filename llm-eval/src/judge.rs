@@ -1,4 +1,33 @@
-//! Judgments: the files they are kept in, and the figures computed from them.
+//! Judges, their judgments, the files these are kept in, and the figures computed from them.
+//!
+//! - [`Judge`] judges single answers, answers by a rubric, or pairs; [`Judgments`] are read, written
+//!   and replayed: their [`Figures`] come from the rows alone.
+//! - [`Panel`] is what several judges say together; [`self_preference`] warns of judges that judge
+//!   their own family.
+//! - [`Audit`] tries a judge with probes whose right verdict is known.
 
+mod audit;
+mod case;
+mod family;
+mod figures;
 pub mod files;
+mod forms;
+mod games;
+mod judgment;
+mod panel;
+mod prompts;
 pub mod replay;
+mod run;
+mod task;
+
+pub use audit::{Audit, AuditReport, Probe, ProbeResult};
+pub use family::{SelfPreference, families, self_preference};
+pub use figures::{Comparisons, Figures, PairFigures, ScoreFigures, Scores};
+pub use games::Game;
+pub use judgment::{Judged, Judgment, Judgments, Order, Unscored};
+pub use panel::{Panel, PanelComparison, PanelScore};
+pub use prompts::Prompts;
+pub use run::Judge;
+pub use task::{
+    Answers, Criterion, Mode, Pairing, Question, References, Turns, read_answers, read_questions,
+};

@@ -3,8 +3,8 @@
 //! - [`bench`] scores MMLU, C-Eval, AGIEval, GSM8K, BELLE and text classification through the trait
 //!   [`bench::LanguageModel`], and measures perplexity and KL divergence.
 //! - [`verdict`] reads typed verdicts from a judge's replies.
-//! - [`judge`] reads and writes the files of the published evaluations, and recomputes their figures from
-//!   saved judgments.
+//! - [`judge`] lets strong models judge answers, singly, in pairs, by a rubric; it audits judges, reads and
+//!   writes the files of the published evaluations, and recomputes all figures from saved judgments.
 //! - [`stats`] has the figures with their uncertainty: means and rates, comparisons of two systems, ratings,
 //!   agreement, calibration.
 #![cfg_attr(

@@ -7,6 +7,13 @@ mod data;
 mod files;
 mod goldens;
 mod harness;
+mod judge_audit;
+mod judge_faults;
+mod judge_kill;
+mod judge_panel;
+mod judge_prompts;
+mod judge_run;
+mod judge_stubs;
 #[cfg(feature = "local")]
 mod local;
 mod perplexities;

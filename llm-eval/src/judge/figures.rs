@@ -1,0 +1,234 @@
+//! The figures of judgments, from the judgments alone.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+
+use super::games::Game;
+use super::judgment::{Judged, Judgments, Unscored};
+use crate::error::Result;
+use crate::stats::{self, Outcomes, PositionBias};
+
+/// The figures of judgments.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figures {
+    /// How many judgments there are.
+    pub judgments: usize,
+    /// Those for which the judge was asked twice.
+    pub asked_again: usize,
+    /// Those without a verdict.
+    pub unscored: usize,
+    /// The same, by reason.
+    pub unscored_by_reason: BTreeMap<String, usize>,
+    /// Rows that occur twice, of which the first counts.
+    pub duplicates: usize,
+    /// The scores of each judge for each model.
+    pub scores: Vec<ScoreFigures>,
+    /// The comparisons of each judge for each pair of models.
+    pub pairs: Vec<PairFigures>,
+    /// What each judge's verdicts on pairs owe to the places of the answers; without those who
+    /// judged fewer than two pairs in both orders.
+    pub positions: BTreeMap<String, PositionBias>,
+}
+
+/// A judge's scores for a model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScoreFigures {
+    /// The judge.
+    pub judge: String,
+    /// The model.
+    pub model: String,
+    /// All of them.
+    pub overall: Scores,
+    /// By category.
+    pub categories: BTreeMap<String, Scores>,
+    /// By turn, from 1.
+    pub turns: BTreeMap<usize, Scores>,
+}
+
+/// Scores.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Scores {
+    /// How many there are.
+    pub scored: usize,
+    /// How many judgments have none.
+    pub unscored: usize,
+    /// Their sum.
+    pub sum: f64,
+    /// Their mean; `None` without any.
+    pub mean: Option<f64>,
+    /// The mean with its error, the turns of a question taken together; `None` with fewer than two
+    /// questions.
+    pub estimate: Option<stats::Estimate>,
+}
+
+/// A judge's comparisons of two models.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PairFigures {
+    /// The judge.
+    pub judge: String,
+    /// The model whose wins are counted.
+    pub model_1: String,
+    /// The other one.
+    pub model_2: String,
+    /// All of them.
+    pub overall: Comparisons,
+    /// By category.
+    pub categories: BTreeMap<String, Comparisons>,
+    /// By turn, from 1.
+    pub turns: BTreeMap<usize, Comparisons>,
+}
+
+/// Comparisons, from the first model's side.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Comparisons {
+    /// Wins, losses and ties.
+    pub outcomes: Outcomes,
+    /// Those of the ties in which the two orders disagree.
+    pub inconsistent: usize,
+    /// Comparisons without a verdict in one order or both.
+    pub unscored: usize,
+    /// (wins + ties / 2) / all; `None` without outcomes.
+    pub adjusted_win_rate: Option<f64>,
+    /// The same with its error, the turns of a question taken together; `None` with fewer than two
+    /// questions.
+    pub estimate: Option<stats::Estimate>,
+}
+
+impl Judgments {
+    /// The figures, with intervals at `level` (0.95). No judge is asked: saved judgments give the
+    /// same.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`](crate::Error::BadOption) for a level outside (0, 1).
+    pub fn figures(&self, level: f64) -> Result<Figures> {
+        stats::wilson(0, 1, level)?;
+        let games = self.games();
+        let reasons = self.rows.iter().filter_map(|row| row.unscored.as_ref());
+        let mut unscored_by_reason = BTreeMap::new();
+        for reason in reasons.map(Unscored::to_string) {
+            *unscored_by_reason.entry(reason).or_default() += 1;
+        }
+        Ok(Figures {
+            judgments: self.rows.len(),
+            asked_again: self.rows.iter().filter(|row| row.attempt > 0).count(),
+            unscored: unscored_by_reason.values().sum(),
+            unscored_by_reason,
+            duplicates: self.duplicates(),
+            scores: self.score_figures(level),
+            pairs: pair_figures(&games, level),
+            positions: positions(&games, level),
+        })
+    }
+
+    fn score_figures(&self, level: f64) -> Vec<ScoreFigures> {
+        let mut seen = HashSet::new();
+        let scored = self.rows.iter().filter_map(|row| match &row.judged {
+            Judged::One { model } => {
+                let key = (&row.judge, model, &row.mode, &row.question_id, row.turn);
+                seen.insert(key).then_some((&row.judge, model, row))
+            }
+            Judged::Two { .. } => None,
+        });
+        let groups = grouped(scored.map(|(judge, model, row)| ((judge, model), row)));
+        groups
+            .into_iter()
+            .map(|((judge, model), rows)| {
+                let figure = |rows: &[_]| scores(rows, level);
+                ScoreFigures {
+                    judge: judge.clone(),
+                    model: model.clone(),
+                    overall: figure(&rows),
+                    categories: each(&rows, |row| row.category.clone(), figure),
+                    turns: each(&rows, |row| row.turn, figure),
+                }
+            })
+            .collect()
+    }
+}
+
+fn scores(rows: &[&super::judgment::Judgment], level: f64) -> Scores {
+    let scored = rows
+        .iter()
+        .filter_map(|row| Some((row.score?, &row.question_id)));
+    let (values, questions): (Vec<f64>, Vec<_>) = scored.unzip();
+    Scores {
+        scored: values.len(),
+        unscored: rows.len() - values.len(),
+        sum: values.iter().sum(),
+        mean: stats::mean(&values).ok(),
+        estimate: stats::clustered_mean(&values, &questions, level).ok(),
+    }
+}
+
+fn pair_figures(games: &[Game], level: f64) -> Vec<PairFigures> {
+    let keyed = games
+        .iter()
+        .map(|game| ((&game.judge, &game.model_1, &game.model_2), game));
+    let groups = grouped(keyed);
+    groups
+        .into_iter()
+        .map(|((judge, model_1, model_2), games)| {
+            let figure = |games: &[_]| comparisons(games, level);
+            PairFigures {
+                judge: judge.clone(),
+                model_1: model_1.clone(),
+                model_2: model_2.clone(),
+                overall: figure(&games),
+                categories: each(&games, |game| game.category.clone(), figure),
+                turns: each(&games, |game| game.turn, figure),
+            }
+        })
+        .collect()
+}
+
+fn comparisons(games: &[&Game], level: f64) -> Comparisons {
+    let decided = games
+        .iter()
+        .filter_map(|game| Some((game.outcome?, &game.question_id)));
+    let (decided, questions): (Vec<_>, Vec<_>) = decided.unzip();
+    let values: Vec<f64> = decided.iter().map(|outcome| outcome.score()).collect();
+    let outcomes: Outcomes = decided.into_iter().collect();
+    Comparisons {
+        inconsistent: games.iter().filter(|game| game.is_inconsistent()).count(),
+        unscored: games.len() - values.len(),
+        adjusted_win_rate: outcomes.adjusted_win_rate().ok(),
+        estimate: stats::clustered_mean(&values, &questions, level).ok(),
+        outcomes,
+    }
+}
+
+fn positions(games: &[Game], level: f64) -> BTreeMap<String, PositionBias> {
+    let groups = grouped(games.iter().map(|game| (&game.judge, game)));
+    let bias = |(judge, games): (&String, Vec<&Game>)| {
+        let places: Vec<_> = games.iter().filter_map(|game| game.places()).collect();
+        Some((judge.clone(), PositionBias::of(&places, level).ok()?))
+    };
+    groups.into_iter().filter_map(bias).collect()
+}
+
+/// The items by key, keys in the order in which they come first.
+fn grouped<K: PartialEq, T>(items: impl Iterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
+    let mut groups: Vec<(K, Vec<T>)> = Vec::new();
+    for (key, item) in items {
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, group)) => group.push(item),
+            None => groups.push((key, vec![item])),
+        }
+    }
+    groups
+}
+
+/// A figure for each key.
+fn each<'a, T, K: Ord, F>(
+    items: &[&'a T],
+    key: impl Fn(&T) -> K,
+    figure: impl Fn(&[&'a T]) -> F,
+) -> BTreeMap<K, F> {
+    let mut groups: BTreeMap<K, Vec<&T>> = BTreeMap::new();
+    for item in items {
+        groups.entry(key(item)).or_default().push(item);
+    }
+    let figures = groups.into_iter().map(|(key, group)| (key, figure(&group)));
+    figures.collect()
+}

@@ -1,0 +1,223 @@
+//! Both orders of a pair as one comparison.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::files::{Id, Judge, PairJudgment, SingleJudgment};
+use super::judgment::{Judged, Judgment, Judgments, Order};
+use crate::error::{Error, Result};
+use crate::stats::Outcome;
+
+/// A comparison of two models' answers by one judge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Game {
+    /// The judge.
+    pub judge: String,
+    /// The question.
+    pub question_id: Id,
+    /// Its category.
+    pub category: String,
+    /// The turn, from 1.
+    pub turn: usize,
+    /// The model that stood first in the order given.
+    pub model_1: String,
+    /// The other one.
+    pub model_2: String,
+    /// The place that won in the order given; `None` where there is no verdict.
+    pub given: Option<Outcome>,
+    /// The place that won with the answers exchanged.
+    pub swapped: Option<Outcome>,
+    /// Whether the judge was asked in both orders.
+    pub both_orders: bool,
+    /// The result for `model_1`: the verdict that both orders share. Where they disagree it is a
+    /// tie; where one is missing there is none.
+    pub outcome: Option<Outcome>,
+}
+
+impl Game {
+    /// The places that won in the two orders, where there are both verdicts.
+    pub fn places(&self) -> Option<(Outcome, Outcome)> {
+        Some((self.given?, self.swapped?))
+    }
+
+    /// Whether the verdicts of the two orders disagree.
+    pub fn is_inconsistent(&self) -> bool {
+        self.places()
+            .is_some_and(|(given, swapped)| given != swapped.swapped())
+    }
+}
+
+/// What the two orders say together about the answer that stood first in the order given.
+pub(super) fn combined(given: Outcome, swapped: Outcome) -> Outcome {
+    match given == swapped.swapped() {
+        true => given,
+        false => Outcome::Tie,
+    }
+}
+
+/// A pair's judgments of one judge on one turn.
+#[derive(Default)]
+pub(super) struct Orders<'a> {
+    given: Option<&'a Judgment>,
+    swapped: Option<&'a Judgment>,
+}
+
+type Key<'a> = (&'a str, &'a Id, usize, &'a str, &'a str);
+
+impl Judgments {
+    /// The comparisons of pairs, in the order of their first rows. Of rows that occur twice the first
+    /// counts.
+    pub fn games(&self) -> Vec<Game> {
+        self.orders().iter().filter_map(Orders::game).collect()
+    }
+
+    /// How many rows repeat another one's question, turn, judge, models and order.
+    pub fn duplicates(&self) -> usize {
+        let mut seen = std::collections::HashSet::new();
+        let key = |row: &Judgment| {
+            let judged = match &row.judged {
+                Judged::One { model } => (model.clone(), String::new(), None),
+                Judged::Two {
+                    model_a,
+                    model_b,
+                    order,
+                } => (model_a.clone(), model_b.clone(), Some(*order)),
+            };
+            let question = (row.question_id.clone(), row.turn, row.mode.clone());
+            (row.judge.clone(), question, judged)
+        };
+        self.rows
+            .iter()
+            .filter(|row| !seen.insert(key(row)))
+            .count()
+    }
+
+    pub(super) fn orders(&self) -> Vec<Orders<'_>> {
+        let mut games: Vec<Orders<'_>> = Vec::new();
+        let mut places: BTreeMap<Key<'_>, usize> = BTreeMap::new();
+        for row in &self.rows {
+            let Judged::Two {
+                model_a,
+                model_b,
+                order,
+            } = &row.judged
+            else {
+                continue;
+            };
+            let (first, second) = match order {
+                Order::Given => (model_a, model_b),
+                Order::Swapped => (model_b, model_a),
+            };
+            let key = (&*row.judge, &row.question_id, row.turn, &**first, &**second);
+            let place = *places.entry(key).or_insert_with(|| {
+                games.push(Orders::default());
+                games.len() - 1
+            });
+            let slot = match order {
+                Order::Given => &mut games[place].given,
+                Order::Swapped => &mut games[place].swapped,
+            };
+            slot.get_or_insert(row);
+        }
+        games
+    }
+
+    /// The scores as FastChat's `<judge>_single.jsonl` has them, −1 for those that are missing.
+    pub fn fastchat_single(&self) -> Vec<SingleJudgment> {
+        let row = |row: &Judgment| {
+            let Judged::One { model } = &row.judged else {
+                return None;
+            };
+            Some(SingleJudgment {
+                question_id: row.question_id.clone(),
+                model: model.clone(),
+                score: serde_json::Number::from_f64(row.score.unwrap_or(-1.0)),
+                judge: Some(Judge(row.judge.clone(), row.prompt.clone())),
+                user_prompt: None,
+                judgment: row.reply.clone(),
+                turn: u32::try_from(row.turn).ok(),
+                tstamp: None,
+                extra: serde_json::Map::new(),
+            })
+        };
+        self.rows.iter().filter_map(row).collect()
+    }
+
+    /// The comparisons as FastChat's `<judge>_pair.jsonl` has them, `error` for missing verdicts.
+    ///
+    /// # Errors
+    /// [`Error::JudgeOption`] for a pair that was judged in one order, which that file cannot hold.
+    pub fn fastchat_pair(&self) -> Result<Vec<PairJudgment>> {
+        let rows = self.orders();
+        rows.iter().map(Orders::fastchat).collect()
+    }
+}
+
+impl Orders<'_> {
+    fn game(&self) -> Option<Game> {
+        let row = self.given.or(self.swapped)?;
+        let Judged::Two {
+            model_a, model_b, ..
+        } = &row.judged
+        else {
+            return None;
+        };
+        let (model_1, model_2) = match self.given {
+            Some(_) => (model_a, model_b),
+            None => (model_b, model_a),
+        };
+        let given = self.given.and_then(Judgment::outcome);
+        let swapped = self.swapped.and_then(Judgment::outcome);
+        let outcome = match (self.given, self.swapped) {
+            (Some(_), Some(_)) => given.zip(swapped).map(|(one, two)| combined(one, two)),
+            (Some(_), None) => given,
+            (None, _) => swapped.map(Outcome::swapped),
+        };
+        Some(Game {
+            judge: row.judge.clone(),
+            question_id: row.question_id.clone(),
+            category: row.category.clone(),
+            turn: row.turn,
+            model_1: model_1.clone(),
+            model_2: model_2.clone(),
+            given,
+            swapped,
+            both_orders: self.given.is_some() && self.swapped.is_some(),
+            outcome,
+        })
+    }
+
+    fn fastchat(&self) -> Result<PairJudgment> {
+        let one_order = || Error::JudgeOption {
+            option: "orders",
+            reason: "FastChat's file has pairs judged in both orders only".to_owned(),
+        };
+        let (given, swapped) = self.given.zip(self.swapped).ok_or_else(one_order)?;
+        let game = self.game().ok_or_else(one_order)?;
+        let winner = |outcome: Option<Outcome>| {
+            let name = match outcome {
+                Some(Outcome::First) => "model_1",
+                Some(Outcome::Second) => "model_2",
+                Some(Outcome::Tie) => "tie",
+                None => "error",
+            };
+            name.to_owned()
+        };
+        Ok(PairJudgment {
+            question_id: game.question_id,
+            model_1: game.model_1,
+            model_2: game.model_2,
+            g1_winner: winner(game.given),
+            g2_winner: winner(game.swapped.map(Outcome::swapped)),
+            judge: Some(Judge(game.judge, given.prompt.clone())),
+            g1_user_prompt: None,
+            g1_judgment: given.reply.clone(),
+            g2_user_prompt: None,
+            g2_judgment: swapped.reply.clone(),
+            turn: u32::try_from(game.turn).ok(),
+            tstamp: None,
+            extra: serde_json::Map::new(),
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! A run of a judge that is killed and resumed.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use llm_data::generate::{ChatReply, ChatRequest, ReplyCache, RunOptions, Runner};
+use llm_eval::judge::{Judge, Mode, Pairing};
+
+use crate::judge_stubs::{JUDGE, Seen, answers, hash, perfect, questions};
+
+const FOLDER: &str = "LLM_EVAL_KILL_FOLDER";
+const WORKERS: &str = "LLM_EVAL_KILL_WORKERS";
+/// The question at which the process kills itself, counted from 1.
+const DIE_AT: &str = "LLM_EVAL_KILL_AT";
+
+/// The run in a process of its own; does nothing in an ordinary run of the tests.
+#[test]
+fn child() {
+    let Ok(folder) = std::env::var(FOLDER) else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<usize>().unwrap())
+    };
+    let die_at = number(DIE_AT).unwrap_or(usize::MAX);
+    let asked = AtomicUsize::new(0);
+    let model = |request: &ChatRequest| {
+        if asked.fetch_add(1, Ordering::SeqCst) + 1 >= die_at {
+            std::process::abort();
+        }
+        let seen = Seen::of(request);
+        let log = folder.join("log");
+        let mut log = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(log)
+            .unwrap();
+        log.write_all(format!("{:x}\n", hash(&seen.user)).as_bytes())
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        // A part is asked again.
+        Ok(ChatReply::new(match hash(&seen.user) % 4 {
+            0 => "no verdict".to_owned(),
+            _ => perfect(&seen),
+        }))
+    };
+    let cache = ReplyCache::open(folder.join("cache.redb")).unwrap();
+    assert_eq!(cache.set_aside(), None);
+    let options = RunOptions {
+        workers: number(WORKERS).unwrap(),
+        ..RunOptions::default()
+    };
+    let runner = Runner::new(&model, &cache, options).unwrap();
+    let questions = questions(8);
+    let answers = answers(&questions, &[("good", 2), ("poor", 1)]);
+    let judge = Judge::new(JUDGE, Mode::Pair(Pairing::default()));
+    let judgments = judge.run(&runner, &questions, &answers).unwrap();
+    judgments.write(folder.join("judgments.jsonl")).unwrap();
+}
+
+fn spawn(folder: &Path, workers: usize) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "judge_kill::child"]);
+    command
+        .env(FOLDER, folder)
+        .env(WORKERS, workers.to_string());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// The judgments, and how often each question was asked.
+fn result(folder: &Path) -> (String, BTreeMap<String, usize>) {
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let mut counts = BTreeMap::new();
+    for line in read("log").lines() {
+        *counts.entry(line.to_owned()).or_default() += 1;
+    }
+    (read("judgments.jsonl"), counts)
+}
+
+fn undisturbed(workers: usize) -> (String, BTreeMap<String, usize>) {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(spawn(folder.path(), workers).status().unwrap().success());
+    let result = result(folder.path());
+    assert_eq!(result.0.lines().count(), 32);
+    assert!(result.1.len() > 34 && result.1.values().all(|count| *count == 1));
+    result
+}
+
+/// One question at a time, and a process that dies before it asks the next one: nothing is under
+/// way then, so nothing may be asked twice.
+#[test]
+fn no_question_is_asked_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut kills = 0;
+    for die_at in (0..).map(|number| 2 + number * 7 % 5) {
+        let mut command = spawn(folder.path(), 1);
+        if command
+            .env(DIE_AT, die_at.to_string())
+            .status()
+            .unwrap()
+            .success()
+        {
+            break;
+        }
+        kills += 1;
+        assert!(kills < 200, "the run gets nowhere");
+    }
+    assert!(kills >= 8, "only {kills} kills");
+    assert_eq!(result(folder.path()), undisturbed(1));
+}
+
+/// Killed from outside at any time, four questions at a time: only what was under way is asked
+/// again, and the judgments are the same.
+#[test]
+fn a_run_killed_at_random_points_yields_the_same() {
+    let (expected, questions) = undisturbed(4);
+    let folder = tempfile::tempdir().unwrap();
+    let (mut kills, mut state) = (0, 1u64);
+    loop {
+        let mut child = spawn(folder.path(), 4).spawn().unwrap();
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        // Longer and longer, so that it ends.
+        std::thread::sleep(Duration::from_millis(2 + (state >> 33) % (4 + 6 * kills)));
+        child.kill().unwrap();
+        if child.wait().unwrap().success() || kills > 300 {
+            break;
+        }
+        kills += 1;
+    }
+    let (judgments, asked) = result(folder.path());
+    assert_eq!(judgments, expected);
+    assert!(asked.keys().eq(questions.keys()));
+    let again: usize = asked.values().map(|count| count - 1).sum();
+    assert!(
+        again <= 4 * kills as usize,
+        "{again} asked again after {kills} kills"
+    );
+    assert!(kills > 0);
+}
