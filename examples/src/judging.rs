@@ -2,6 +2,7 @@
 
 mod parse;
 mod replay;
+mod run;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -15,6 +16,10 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Ask a model to judge answers
+    Run(Box<run::Run>),
+    /// Find out by what a judge is fooled
+    Audit(Box<run::AuditArgs>),
     /// Every figure from saved judgments alone
     Replay(replay::Replay),
     /// Verdicts from raw replies
@@ -28,6 +33,8 @@ impl Options {
     /// Whatever goes wrong.
     pub fn run(self) -> Result<()> {
         match self.command {
+            Command::Run(run) => run.run(),
+            Command::Audit(audit) => audit.run(),
             Command::Replay(replay) => replay.run(),
             Command::Parse(parse) => parse.run(),
         }

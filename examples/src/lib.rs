@@ -1,5 +1,6 @@
 //! What the example programs share.
 
+pub mod asking;
 pub mod benchmarking;
 pub mod bundled;
 pub mod cli;

@@ -5,7 +5,6 @@ mod config;
 mod convert;
 mod generate;
 mod input;
-mod model;
 mod output;
 mod pieces;
 mod render;

@@ -1,12 +1,16 @@
 //! Figures from files of judgments.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use llm_eval::judge::Judgments;
 use llm_eval::judge::files::{Format, detect, read_categories};
 use llm_eval::judge::replay::{self, Group, OnDuplicate, Options};
 
+use super::run::{self, LEVEL};
 use crate::cli::say;
 
 #[derive(Debug, Args)]
@@ -46,6 +50,9 @@ enum Duplicates {
 
 impl Replay {
     pub(super) fn run(&self) -> Result<()> {
+        if self.format.is_none() && self.files.iter().all(|file| is_ours(file)) {
+            return self.ours();
+        }
         let format = match (self.format, self.files.first()) {
             (Some(format), _) => format,
             (None, Some(file)) => detect(file)?,
@@ -71,6 +78,32 @@ impl Replay {
             false => print(&replay),
         }
     }
+
+    /// Of judgments that `judge run` wrote.
+    fn ours(&self) -> Result<()> {
+        let mut judgments = Judgments::default();
+        for file in &self.files {
+            judgments.rows.extend(Judgments::read(file)?.rows);
+        }
+        let figures = judgments.figures(LEVEL)?;
+        match self.json {
+            true => say(serde_json::to_string_pretty(&figures)?),
+            false => run::print(&figures),
+        }
+    }
+}
+
+/// Whether the first line of a file is a judgment of `judge run`.
+fn is_ours(path: &Path) -> bool {
+    let first = File::open(path).ok().and_then(|file| {
+        let mut line = String::new();
+        BufReader::new(file)
+            .take(1 << 20)
+            .read_line(&mut line)
+            .ok()?;
+        serde_json::from_str::<serde_json::Value>(&line).ok()
+    });
+    first.is_some_and(|row| row.get("prompt_hash").is_some())
 }
 
 fn print(replay: &replay::Replay) -> Result<()> {

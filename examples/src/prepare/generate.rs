@@ -1,24 +1,20 @@
 //! Data from a strong model.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use llm_data::generate::{
-    Answer, Augment, Budget, Estimate, Evolve, GenerateOptions, Generated, Language, OnFailure,
-    Price, Prices, PromptSet, ReplyCache, RunOptions, Runner, SelfChat, SelfInstruct,
+    Answer, Augment, Estimate, Evolve, GenerateOptions, Generated, Language, PromptSet, Runner,
+    Sampling, SelfChat, SelfInstruct,
 };
 use llm_data::{AlpacaRecord, Conversation, CountTokens, Format, Record, Report, Role};
 use serde::Serialize;
 use serde_json::json;
 
 use super::input::Input;
-use super::model::ModelArgs;
 use super::output::Output;
+use crate::asking::{self, Limits, ModelArgs};
 use crate::cli::say;
 
 #[derive(Debug, Args, Serialize)]
@@ -58,43 +54,12 @@ pub(super) struct Generate {
     /// Replies so far; a run that is killed goes on from there [default: OUT.replies]
     #[arg(long, value_name = "FILE")]
     cache: Option<PathBuf>,
-    #[command(flatten)]
-    #[serde(flatten)]
-    limits: Limits,
-}
-
-#[derive(Debug, Args, Serialize)]
-struct Limits {
-    /// Say what it would ask and cost, and ask nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Stop before all runs on the cache cost more than this, in the prices' currency
-    #[arg(long, value_name = "X")]
-    max_cost: Option<f64>,
-    /// Stop before they use more tokens
-    #[arg(long, value_name = "N")]
-    max_total_tokens: Option<u64>,
-    /// Stop before they ask more often
-    #[arg(long, value_name = "N")]
-    max_requests: Option<u64>,
-    /// What a million tokens of questions cost
-    #[arg(long, value_name = "X", requires = "price_completion")]
-    price_prompt: Option<f64>,
-    /// What a million tokens of replies cost
-    #[arg(long, value_name = "X", requires = "price_prompt")]
-    price_completion: Option<f64>,
-    /// Tokens that a reply is reckoned to have, by --dry-run
-    #[arg(long, value_name = "N", default_value_t = 400)]
-    expected_tokens: u32,
     /// The share of what replies bring that is reckoned to be kept, by --dry-run
     #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
     expected_yield: f64,
-    /// Questions in flight at a time; the result does not depend on it
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    workers: usize,
-    /// Go on without a reply that does not come, and count it, instead of stopping
-    #[arg(long)]
-    skip_failed: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    limits: Limits,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -125,23 +90,25 @@ impl Generate {
         let mut report = Report::new("generate", serde_json::to_value(self)?);
         let given = self.given(&mut report)?;
         let model = self.model.open()?;
-        let cache = self.cache()?;
-        let runner = Runner::new(&*model, &cache, self.options())?;
+        let beside = || self.output.beside(".replies");
+        let cache = asking::open_cache(&self.cache.clone().unwrap_or_else(beside))?;
+        let options = self.limits.options(&self.model.name());
+        let runner = Runner::new(&*model, &cache, options)?;
         let program = Program {
             method: self.method,
             given: &given,
             prompts: &prompts,
             options: GenerateOptions {
                 model: self.model.name(),
-                sampling: self.model.sampling(),
+                sampling: self.model.sampling(Sampling::default()),
                 seed: self.seed,
             },
             generate: self,
         };
         if self.limits.dry_run {
-            return say_estimate(&program.estimate(&runner)?);
+            return asking::say_estimate(&program.estimate(&runner)?);
         }
-        let made = watched(&runner, || program.run(&runner))?;
+        let made = asking::watched(&runner, || program.run(&runner))?;
         let counts = runner.counts()?;
         say(format_args!(
             "{} records of {} questions: {} asked, {} from the cache, {} without a reply; cost {:.4}",
@@ -218,44 +185,6 @@ impl Generate {
         records.seen().account(report)?;
         Ok(given)
     }
-
-    fn cache(&self) -> Result<ReplyCache> {
-        let path = match &self.cache {
-            Some(path) => path.clone(),
-            None => self.output.beside(".replies"),
-        };
-        let cache = ReplyCache::open(&path)?;
-        if let Some(aside) = cache.set_aside() {
-            eprintln!(
-                "warning: {} was damaged, and is now {}",
-                path.display(),
-                aside.display()
-            );
-        }
-        Ok(cache)
-    }
-
-    fn options(&self) -> RunOptions {
-        let limits = &self.limits;
-        let mut prices = Prices::new();
-        if let (Some(prompt), Some(completion)) = (limits.price_prompt, limits.price_completion) {
-            prices.insert(self.model.name(), Price { prompt, completion });
-        }
-        RunOptions {
-            workers: limits.workers,
-            budget: Budget {
-                cost: limits.max_cost,
-                tokens: limits.max_total_tokens,
-                requests: limits.max_requests,
-            },
-            prices,
-            on_failure: match limits.skip_failed {
-                true => OnFailure::Skip,
-                false => OnFailure::Stop,
-            },
-            ..RunOptions::default()
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -309,7 +238,7 @@ impl Program<'_> {
 
     fn estimate(&self, runner: &Runner<'_>) -> Result<Estimate> {
         let limits = &self.generate.limits;
-        let (tokens, kept) = (limits.expected_tokens, limits.expected_yield);
+        let (tokens, kept) = (limits.expected_tokens, self.generate.expected_yield);
         Ok(match self.method {
             Method::SelfInstruct => self.self_instruct().estimate(runner, kept)?,
             Method::Evolve => self.evolve().estimate(runner, tokens)?,
@@ -337,50 +266,4 @@ fn conversations<T>(made: Generated<T>, record: fn(T) -> AlpacaRecord) -> Genera
         dropped: made.dropped,
         questions: made.questions,
     }
-}
-
-/// Shows on a terminal how far a run is.
-fn watched<T: Send>(runner: &Runner<'_>, run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    if !std::io::stderr().is_terminal() {
-        return run();
-    }
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg} [{elapsed}]")?);
-    thread::scope(|scope| {
-        let run = scope.spawn(run);
-        while !run.is_finished() {
-            if let Ok(counts) = runner.counts() {
-                bar.set_message(format!(
-                    "{} asked, {} from the cache, cost {:.4}",
-                    counts.asked, counts.cached, counts.cost
-                ));
-            }
-            bar.tick();
-            thread::sleep(Duration::from_millis(200));
-        }
-        bar.finish_and_clear();
-        match run.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
-}
-
-fn say_estimate(estimate: &Estimate) -> Result<()> {
-    let money = |cost: Option<f64>| match cost {
-        Some(cost) => format!("{cost:.4}"),
-        None => "unknown (give --price-prompt and --price-completion)".to_owned(),
-    };
-    say(format_args!(
-        "requests    {} to ask, {} in the cache\n\
-         tokens      about {} of questions, {} of replies ({} at most)\n\
-         cost        about {}, at most {}",
-        estimate.requests,
-        estimate.cached,
-        estimate.prompt_tokens,
-        estimate.completion_tokens,
-        estimate.max_completion_tokens,
-        money(estimate.cost),
-        money(estimate.max_cost),
-    ))
 }

@@ -69,3 +69,44 @@ fn replies_become_verdicts() {
     let error = fail(judge(&["parse", "--grammar", "pair", "--field", "reply"]).arg(&path));
     assert!(error.contains(":1: field `reply`"), "{error}");
 }
+
+#[test]
+fn a_model_on_this_machine_judges_and_figures_are_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, rows: &[Value]| {
+        let rows: Vec<String> = rows.iter().map(Value::to_string).collect();
+        std::fs::write(dir.path().join(name), rows.join("\n")).unwrap();
+    };
+    let question =
+        serde_json::json!({"question_id": 1, "category": "facts", "turns": ["Name a colour."]});
+    write("questions.jsonl", &[question]);
+    let answer = |model: &str, text: &str| {
+        serde_json::json!({"question_id": 1, "answer_id": model, "model_id": model,
+            "choices": [{"index": 0, "turns": [text]}], "tstamp": 0.0})
+    };
+    write("a.jsonl", &[answer("a", "Red.")]);
+    write("b.jsonl", &[answer("b", "Seven.")]);
+    let ask = |command: &str, more: &[&str]| {
+        let arguments =
+            "--questions questions.jsonl --answers a.jsonl b.jsonl --temperature 0 --max-tokens 8";
+        let mut judge = judge(&[command]);
+        judge
+            .current_dir(&dir)
+            .args(arguments.split(' '))
+            .args(more);
+        succeed(judge.arg("--local").arg(examples::bundled::model()))
+    };
+    let estimate = ask("run", &["--out", "judgments.jsonl", "--dry-run"]);
+    assert!(estimate.contains("2 to ask"), "{estimate}");
+    let figures = ask("run", &["--out", "judgments.jsonl", "--json"]);
+    let replayed = succeed(judge(&["replay", "judgments.jsonl", "--json"]).current_dir(&dir));
+    assert_eq!(replayed, figures);
+    let figures: Value = serde_json::from_str(&figures).unwrap();
+    // The tiny model knows nothing of verdicts; what it says is never a number.
+    assert_eq!(
+        (&figures["judgments"], &figures["unscored"]),
+        (&Value::from(2), &Value::from(2))
+    );
+    let report = ask("audit", &["--mode", "single", "--dry-run"]);
+    assert!(report.contains("to ask"), "{report}");
+}

@@ -1,0 +1,270 @@
+//! Judges that are asked.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, ValueEnum};
+use llm_data::generate::{Language, Runner};
+use llm_eval::judge::{
+    Answers, Audit, Criterion, Figures, Judge, Mode, Pairing, Prompts, Question, References, Turns,
+    read_answers, read_questions,
+};
+use llm_eval::verdict::Grammar;
+
+use crate::asking::{self, Limits, ModelArgs};
+use crate::cli::say;
+
+/// What both commands need.
+#[derive(Debug, Args)]
+struct Common {
+    /// Questions in FastChat's layout
+    #[arg(long, value_name = "FILE")]
+    questions: PathBuf,
+    /// The models' answers in FastChat's layout, a file or more
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    answers: Vec<PathBuf>,
+    /// Reference answers in FastChat's layout, which replace the questions' own
+    #[arg(long, value_name = "FILE")]
+    references: Option<PathBuf>,
+    /// How answers are judged
+    #[arg(long, value_enum, default_value = "pair")]
+    mode: How,
+    /// Of pairs: only those with this model
+    #[arg(long, value_name = "MODEL")]
+    baseline: Option<String>,
+    /// Of pairs: ask once, not a second time with the answers exchanged
+    #[arg(long)]
+    one_order: bool,
+    /// A criterion of a rubric, with its weight: NAME:WEIGHT:what it means
+    #[arg(long, value_name = "TEXT", value_parser = criterion)]
+    criterion: Vec<Criterion>,
+    /// How the verdict is written, as in `judge parse` [default: rating, pair or rubric by the mode]
+    #[arg(long, value_name = "NAME")]
+    grammar: Option<Grammar>,
+    /// Language of the prompts
+    #[arg(long, value_enum, default_value = "en")]
+    language: Tongue,
+    /// Prompts of one's own: NAME.txt in this directory, or FastChat's judge_prompts.jsonl
+    #[arg(long, value_name = "PATH")]
+    prompts: Option<PathBuf>,
+    /// Which turns are judged
+    #[arg(long, value_enum, default_value = "each")]
+    turns: Which,
+    /// Of the marks around what is judged
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Replies so far; a run that is killed goes on from there
+    #[arg(long, value_name = "FILE", default_value = "judge.replies")]
+    cache: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    limits: Limits,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    common: Common,
+    /// Where the judgments go, an object a line
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum How {
+    /// Each answer by itself, 1 to 10
+    Single,
+    /// Two answers against each other, in both orders
+    Pair,
+    /// Each answer by criteria
+    Rubric,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Tongue {
+    En,
+    Zh,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Which {
+    First,
+    Each,
+    Last,
+}
+
+fn criterion(text: &str) -> Result<Criterion> {
+    let mut parts = text.splitn(3, ':');
+    let name = parts.next().unwrap_or_default().trim().to_owned();
+    let weight = parts.next().map_or(Ok(1.0), |weight| weight.trim().parse());
+    Ok(Criterion {
+        weight: weight.map_err(|_| anyhow!("expected NAME:WEIGHT:what it means, got {text}"))?,
+        description: parts.next().unwrap_or(&name).trim().to_owned(),
+        name,
+    })
+}
+
+impl Common {
+    fn judge(&self) -> Result<Judge> {
+        let mode = match self.mode {
+            How::Single => Mode::Single,
+            How::Pair => Mode::Pair(Pairing {
+                both_orders: !self.one_order,
+                baseline: self.baseline.clone(),
+            }),
+            How::Rubric => Mode::Rubric(self.criterion.clone()),
+        };
+        let mut judge = Judge::new(self.model.name(), mode);
+        if let Some(grammar) = &self.grammar {
+            judge.grammar = grammar.clone();
+        }
+        let language = match self.language {
+            Tongue::En => Language::En,
+            Tongue::Zh => Language::Zh,
+        };
+        judge.prompts = match &self.prompts {
+            Some(path) if path.is_file() => Prompts::fastchat(path)?,
+            Some(path) => Prompts::from_dir(language, path)?,
+            None => Prompts::builtin(language),
+        };
+        judge.references = References::default();
+        judge.turns = match self.turns {
+            Which::First => Turns::First,
+            Which::Each => Turns::Each,
+            Which::Last => Turns::Last,
+        };
+        judge.sampling = self.model.sampling(judge.sampling);
+        judge.seed = self.seed;
+        Ok(judge)
+    }
+
+    fn read(&self) -> Result<(Vec<Question>, Vec<Answers>)> {
+        let questions = read_questions(&self.questions, self.references.as_deref())?;
+        let mut answers = Vec::new();
+        for path in &self.answers {
+            answers.extend(read_answers(path)?);
+        }
+        Ok((questions, answers))
+    }
+}
+
+impl Run {
+    pub(super) fn run(&self) -> Result<()> {
+        let common = &self.common;
+        let judge = common.judge()?;
+        let (questions, answers) = common.read()?;
+        let model = common.model.open()?;
+        let cache = asking::open_cache(&common.cache)?;
+        let options = common.limits.options(&judge.model);
+        let runner = Runner::new(&*model, &cache, options)?;
+        if common.limits.dry_run {
+            let tokens = common.limits.expected_tokens;
+            return asking::say_estimate(&judge.estimate(&runner, &questions, &answers, tokens)?);
+        }
+        let judgments = asking::watched(&runner, || Ok(judge.run(&runner, &questions, &answers)?))?;
+        judgments
+            .write(&self.out)
+            .with_context(|| self.out.display().to_string())?;
+        let figures = judgments.figures(LEVEL)?;
+        match common.json {
+            true => say(serde_json::to_string_pretty(&figures)?),
+            false => print(&figures),
+        }
+    }
+}
+
+/// Of intervals.
+pub(super) const LEVEL: f64 = 0.95;
+
+impl AuditArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        let common = &self.common;
+        let judge = common.judge()?;
+        let (questions, answers) = common.read()?;
+        let audit = Audit {
+            judge: &judge,
+            questions: &questions,
+            answers: &answers,
+            level: LEVEL,
+        };
+        let model = common.model.open()?;
+        let cache = asking::open_cache(&common.cache)?;
+        let runner = Runner::new(&*model, &cache, common.limits.options(&judge.model))?;
+        if common.limits.dry_run {
+            let tokens = common.limits.expected_tokens;
+            return asking::say_estimate(&audit.estimate(&runner, tokens)?);
+        }
+        let report = asking::watched(&runner, || Ok(audit.run(&runner)?))?;
+        if common.json {
+            return say(serde_json::to_string_pretty(&report)?);
+        }
+        for result in &report.probes {
+            let name = serde_json::to_value(result.probe)?;
+            let interval = result.interval.map_or_else(String::new, |interval| {
+                format!(" ({:.2} to {:.2})", interval.low, interval.high)
+            });
+            say(format_args!(
+                "{:18} fooled {} of {}{interval}, {} without a verdict",
+                name.as_str().unwrap_or_default(),
+                result.fooled,
+                result.trials,
+                result.unscored
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+/// The figures of judgments of ours.
+pub(super) fn print(figures: &Figures) -> Result<()> {
+    say(format_args!(
+        "{} judgments, {} asked again, {} without a verdict, {} duplicates",
+        figures.judgments, figures.asked_again, figures.unscored, figures.duplicates
+    ))?;
+    let spread = |estimate: Option<llm_eval::stats::Estimate>| {
+        estimate.map_or_else(String::new, |estimate| {
+            let interval = estimate.interval;
+            format!(" ({:.3} to {:.3})", interval.low, interval.high)
+        })
+    };
+    for score in &figures.scores {
+        let mean = score
+            .overall
+            .mean
+            .map_or_else(|| "–".to_owned(), |mean| format!("{mean:.3}"));
+        let interval = spread(score.overall.estimate);
+        say(format_args!(
+            "{}: {} of {} answers scored, mean {mean}{interval}",
+            score.model,
+            score.overall.scored,
+            score.overall.scored + score.overall.unscored
+        ))?;
+    }
+    for pair in &figures.pairs {
+        let all = &pair.overall;
+        let rate = all.adjusted_win_rate;
+        let rate = rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.3}"));
+        say(format_args!(
+            "{} against {}: {} wins, {} losses, {} ties ({} inconsistent), {} without a verdict; win rate {rate}{}",
+            pair.model_1,
+            pair.model_2,
+            all.outcomes.wins,
+            all.outcomes.losses,
+            all.outcomes.ties,
+            all.inconsistent,
+            all.unscored,
+            spread(all.estimate)
+        ))?;
+    }
+    Ok(())
+}
