@@ -86,13 +86,26 @@ fn a_model_on_this_machine_judges_and_figures_are_replayed() {
     };
     write("a.jsonl", &[answer("a", "Red.")]);
     write("b.jsonl", &[answer("b", "Seven.")]);
+    // The tiny model reads no more than 512 tokens.
+    let prompts = [
+        ("system", "Judge."),
+        ("pair", "{{material}} {{form}}"),
+        ("reminder", "{{form}}"),
+    ];
+    std::fs::create_dir(dir.path().join("prompts")).unwrap();
+    for (name, text) in prompts
+        .iter()
+        .chain([&("form_pair", "[[A]], [[B]] or [[C]]?")])
+    {
+        std::fs::write(dir.path().join(format!("prompts/{name}.txt")), text).unwrap();
+    }
     let ask = |command: &str, more: &[&str]| {
-        let arguments =
-            "--questions questions.jsonl --answers a.jsonl b.jsonl --temperature 0 --max-tokens 8";
+        let arguments = "--questions questions.jsonl --answers a.jsonl b.jsonl --temperature 0 \
+                         --max-tokens 8 --prompts prompts";
         let mut judge = judge(&[command]);
         judge
             .current_dir(&dir)
-            .args(arguments.split(' '))
+            .args(arguments.split_whitespace())
             .args(more);
         succeed(judge.arg("--local").arg(examples::bundled::model()))
     };
