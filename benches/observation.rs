@@ -126,7 +126,7 @@ fn seconds(saves: u64, full: bool) -> Duration {
         max_steps: Some(saves as usize),
         ..TrainConfig::default()
     };
-    let trainer = Trainer::new(model, &samples, &[], &config).expect("a run");
+    let trainer = Trainer::new(model, &samples[..], &[], &config).expect("a run");
     let checkpoints = Checkpoints::new(dir.path(), write).every(1).keep(1);
     let mut all = 0.0;
     let mut trainer = trainer.with_checkpoints(checkpoints);

@@ -23,7 +23,7 @@ use crate::talk::Speaker;
 /// Which model is asked, and how.
 #[derive(Debug, Args, Serialize)]
 pub struct ModelArgs {
-    /// An OpenAI-compatible server, such as https://api.openai.com/v1 or http://localhost:8000/v1
+    /// An OpenAI-compatible server, such as `https://api.openai.com/v1` or `http://localhost:8000/v1`
     #[arg(long, value_name = "URL", required_unless_present = "local")]
     endpoint: Option<String>,
     /// The model's name there

@@ -1,6 +1,6 @@
 //! Evaluation: what models answer, what judges say of it, and how sure one can be.
 //!
-//! - [`bench`] scores MMLU, C-Eval, AGIEval, GSM8K, BELLE and text classification through the trait
+//! - [`mod@bench`] scores MMLU, C-Eval, AGIEval, GSM8K, BELLE and text classification through the trait
 //!   [`bench::LanguageModel`], and measures perplexity and KL divergence.
 //! - [`verdict`] reads typed verdicts from a judge's replies.
 //! - [`judge`] lets strong models judge answers, singly, in pairs, by a rubric; it audits judges, reads and
