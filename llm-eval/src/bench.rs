@@ -7,11 +7,9 @@
 //! ```no_run
 //! use llm_eval::bench::{LanguageModel, TaskOptions, evaluate, mmlu};
 //!
-//! # fn main() -> llm_eval::Result<()> {
-//! # fn model() -> Box<dyn LanguageModel> { unimplemented!() }
-//! let model = model();
+//! # fn f(model: &dyn LanguageModel) -> llm_eval::Result<()> {
 //! for task in mmlu::load("data/mmlu", &TaskOptions::default())? {
-//!     let result = evaluate(&task, model.as_ref(), None, &mut |_, _| {})?;
+//!     let result = evaluate(&task, model, None, &mut |_, _| {})?;
 //!     println!("{}: {:?}", task.name, result.metric("acc,none"));
 //! }
 //! # Ok(())

@@ -67,3 +67,4 @@ pub use ratings::{
 };
 pub use resample::{Bootstrap, BootstrapMethod, bca_interval, bootstrap_statistic, percentile};
 pub use summary::{Estimate, Interval, clustered_mean, mean, sample_sd, standard_error, wilson};
+pub(crate) use summary::{average, squares};

@@ -10,6 +10,7 @@ use super::filter::Reader;
 use super::metric::Estimate;
 use super::table::{At, jsonl};
 use super::task::{Gold, Item, Output, Sampler, Task, Variant};
+use crate::judge::files::belle_class;
 use crate::{Error, Result};
 
 /// The classes as the prompts file and reports write them.
@@ -26,15 +27,6 @@ pub const CLASSES: [&str; 11] = [
     "translation",
     "summarization",
 ];
-
-/// A class's name in lower case with plain spaces: the set writes `closed\u{a0}qa`, the prompts `closed QA`.
-pub fn normalise_class(class: &str) -> String {
-    let words: Vec<_> = class
-        .split(char::is_whitespace)
-        .filter(|word| !word.is_empty())
-        .collect();
-    words.join(" ").to_lowercase()
-}
 
 /// The set as a task that generates answers, without shots: JSONL with question, class, std_answer. The
 /// questions' `class` is normalised.
@@ -70,7 +62,7 @@ fn items(path: &Path) -> Result<Vec<Item>> {
             path,
             line: row.line,
         };
-        let class = normalise_class(at.text(&row.value, "class")?);
+        let class = belle_class(at.text(&row.value, "class")?);
         if !CLASSES.contains(&class.as_str()) {
             let reason = format!("`{class}` is none of {}", CLASSES.join(", "));
             return Err(at.error("class", reason));
@@ -152,6 +144,6 @@ mod tests {
         assert_eq!(judge_score("得分：0.2，改为得分：1。"), Some(1.0));
         assert_eq!(judge_score("得分: 80"), None);
         assert_eq!(judge_score("很好"), None);
-        assert_eq!(normalise_class("closed\u{a0}QA"), "closed qa");
+        assert_eq!(belle_class("closed\u{a0}QA"), "closed qa");
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::TaskResult;
+use crate::stats::{average, squares};
 
 /// A mean and its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -17,12 +18,10 @@ impl Estimate {
     /// Of values, one at least; the standard error needs two.
     pub fn of(values: &[f64]) -> Self {
         let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let squares: f64 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
-        let stderr = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt() / n.sqrt());
+        let error = || (squares(values) / (n - 1.0)).sqrt() / n.sqrt();
         Self {
-            value: mean,
-            stderr,
+            value: average(values),
+            stderr: (values.len() > 1).then(error),
         }
     }
 }
