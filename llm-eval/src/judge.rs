@@ -4,11 +4,13 @@
 //!   and replayed: their [`Figures`] come from the rows alone.
 //! - [`Panel`] is what several judges say together; [`self_preference`] warns of judges that judge
 //!   their own family.
+//! - A [`Standing`] is how a model fares against all others.
 //! - [`Audit`] tries a judge with probes whose right verdict is known.
 
 mod audit;
 mod case;
 mod family;
+mod fastchat;
 mod figures;
 pub mod files;
 mod forms;
@@ -18,6 +20,7 @@ mod panel;
 mod prompts;
 pub mod replay;
 mod run;
+mod standings;
 mod task;
 
 pub use audit::{Audit, AuditReport, Probe, ProbeResult};
@@ -28,6 +31,8 @@ pub use judgment::{Judged, Judgment, Judgments, Order, Unscored};
 pub use panel::{Panel, PanelComparison, PanelScore};
 pub use prompts::Prompts;
 pub use run::Judge;
+pub use standings::Standing;
 pub use task::{
     Answers, Criterion, Mode, Pairing, Question, References, Turns, read_answers, read_questions,
 };
+pub(crate) use task::{check_models, check_questions};

@@ -182,7 +182,7 @@ fn pair_figures(games: &[Game], level: f64) -> Vec<PairFigures> {
         .collect()
 }
 
-fn comparisons(games: &[&Game], level: f64) -> Comparisons {
+pub(super) fn comparisons(games: &[&Game], level: f64) -> Comparisons {
     let decided = games
         .iter()
         .filter_map(|game| Some((game.outcome?, &game.question_id)));
@@ -208,7 +208,7 @@ fn positions(games: &[Game], level: f64) -> BTreeMap<String, PositionBias> {
 }
 
 /// The items by key, keys in the order in which they come first.
-fn grouped<K: PartialEq, T>(items: impl Iterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
+pub(super) fn grouped<K: PartialEq, T>(items: impl Iterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
     let mut groups: Vec<(K, Vec<T>)> = Vec::new();
     for (key, item) in items {
         match groups.iter_mut().find(|(known, _)| *known == key) {
@@ -220,7 +220,7 @@ fn grouped<K: PartialEq, T>(items: impl Iterator<Item = (K, T)>) -> Vec<(K, Vec<
 }
 
 /// A figure for each key.
-fn each<'a, T, K: Ord, F>(
+pub(super) fn each<'a, T, K: Ord, F>(
     items: &[&'a T],
     key: impl Fn(&T) -> K,
     figure: impl Fn(&[&'a T]) -> F,

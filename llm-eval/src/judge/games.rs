@@ -46,6 +46,19 @@ impl Game {
         self.places()
             .is_some_and(|(given, swapped)| given != swapped.swapped())
     }
+
+    /// The same from the other model's side.
+    #[must_use]
+    pub fn turned(&self) -> Self {
+        Self {
+            model_1: self.model_2.clone(),
+            model_2: self.model_1.clone(),
+            given: self.swapped,
+            swapped: self.given,
+            outcome: self.outcome.map(Outcome::swapped),
+            ..self.clone()
+        }
+    }
 }
 
 /// What the two orders say together about the answer that stood first in the order given.

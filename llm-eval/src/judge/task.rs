@@ -124,7 +124,7 @@ fn twice(what: &'static str, name: String) -> Error {
     Error::Twice { what, name }
 }
 
-pub(super) fn check_questions(questions: &[Question]) -> Result<()> {
+pub(crate) fn check_questions(questions: &[Question]) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
     match questions.iter().find(|question| !seen.insert(&question.id)) {
         Some(question) => Err(twice("question", question.id.to_string())),
@@ -132,7 +132,7 @@ pub(super) fn check_questions(questions: &[Question]) -> Result<()> {
     }
 }
 
-pub(super) fn check_models(answers: &[Answers]) -> Result<()> {
+pub(crate) fn check_models(answers: &[Answers]) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
     match answers.iter().find(|answers| !seen.insert(&answers.model)) {
         Some(answers) => Err(twice("model", answers.model.clone())),
