@@ -5,6 +5,7 @@
 //! - [`verdict`] reads typed verdicts from a judge's replies.
 //! - [`judge`] lets strong models judge answers, singly, in pairs, by a rubric; it audits judges, reads and
 //!   writes the files of the published evaluations, and recomputes all figures from saved judgments.
+//! - A [`Report`] says what is found in judgments: as JSON, Markdown and a page of HTML.
 //! - [`stats`] has the figures with their uncertainty: means and rates, comparisons of two systems, ratings,
 //!   agreement, calibration.
 #![cfg_attr(
@@ -19,9 +20,11 @@ mod error;
 pub mod judge;
 #[cfg(feature = "local")]
 mod local;
+pub mod report;
 pub mod stats;
 pub mod verdict;
 
 pub use error::{Error, Result};
 #[cfg(feature = "local")]
 pub use local::{LocalModel, LocalOptions};
+pub use report::Report;

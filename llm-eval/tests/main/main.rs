@@ -20,6 +20,8 @@ mod perplexities;
 mod properties;
 mod ratings;
 mod replay;
+mod report;
+mod report_figures;
 mod scoring;
 mod toy;
 mod verdicts;
