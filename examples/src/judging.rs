@@ -2,6 +2,7 @@
 
 mod parse;
 mod replay;
+mod report;
 mod run;
 
 use anyhow::Result;
@@ -22,6 +23,8 @@ enum Command {
     Audit(Box<run::AuditArgs>),
     /// Every figure from saved judgments alone
     Replay(replay::Replay),
+    /// What judgments say, to be read: HTML, Markdown, JSON
+    Report(report::ReportArgs),
     /// Verdicts from raw replies
     Parse(parse::Parse),
 }
@@ -36,6 +39,7 @@ impl Options {
             Command::Run(run) => run.run(),
             Command::Audit(audit) => audit.run(),
             Command::Replay(replay) => replay.run(),
+            Command::Report(report) => report.run(),
             Command::Parse(parse) => parse.run(),
         }
     }

@@ -94,7 +94,7 @@ impl Replay {
 }
 
 /// Whether the first line of a file is a judgment of `judge run`.
-fn is_ours(path: &Path) -> bool {
+pub(super) fn is_ours(path: &Path) -> bool {
     let first = File::open(path).ok().and_then(|file| {
         let mut line = String::new();
         BufReader::new(file)

@@ -50,6 +50,45 @@ fn figures_come_from_judgments_alone() {
 }
 
 #[test]
+fn judgments_become_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = |more: &[&str]| {
+        let mut judge = judge(&["report"]);
+        judge.current_dir(&dir).args(more);
+        judge
+    };
+    let files = ["gpt-4_single.jsonl", "gpt-4_pair.jsonl"].map(judgments);
+    let outputs = "--html r.html --markdown r.md --json r.json --questions";
+    let outputs: Vec<&str> = outputs.split(' ').collect();
+    let written = succeed(
+        report(&outputs)
+            .arg(judgments("question.jsonl"))
+            .args(&files),
+    );
+    assert_eq!(written, "r.html\nr.md\nr.json\n");
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let json: Value = serde_json::from_str(&read("r.json")).unwrap();
+    assert_eq!(json["judged"]["judges"], serde_json::json!(["gpt-4"]));
+    let rows = json["figures"]["judgments"].as_u64().unwrap() as usize;
+    assert_eq!(
+        read("r.html").matches(r#"<div class="judgment">"#).count(),
+        rows
+    );
+    assert!(read("r.md").contains("| vicuna-13b against alpaca-13b |"));
+    let error = fail(report(&["--json", "r.json"]).arg(judgments("annotations.json")));
+    assert!(
+        error.contains("annotations.json") && error.contains("alpaca-eval"),
+        "{error}"
+    );
+    let error = fail(report(&["r.json", "--json", "r.json"]));
+    assert!(error.contains("r.json: it is read from"), "{error}");
+    let error = fail(report(&["--html", "r.x", "--json", "./r.x"]).args(&files));
+    assert!(error.contains("two reports"), "{error}");
+    assert!(fail(report(&["--json", "x", "--level", "95"]).args(&files)).contains("level = 95"));
+    assert!(!report(&[]).args(&files).status().unwrap().success());
+}
+
+#[test]
 fn replies_become_verdicts() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("replies.jsonl");
@@ -114,6 +153,13 @@ fn a_model_on_this_machine_judges_and_figures_are_replayed() {
     let figures = ask("run", &["--out", "judgments.jsonl", "--json"]);
     let replayed = succeed(judge(&["replay", "judgments.jsonl", "--json"]).current_dir(&dir));
     assert_eq!(replayed, figures);
+    let shown = "report judgments.jsonl --questions questions.jsonl --html r.html --answers a.jsonl b.jsonl";
+    let shown: Vec<&str> = shown.split(' ').collect();
+    succeed(judge(&shown).current_dir(&dir));
+    let page = std::fs::read_to_string(dir.path().join("r.html")).unwrap();
+    for text in ["Name a colour.", "Red.", "Seven.", "no verdict: "] {
+        assert!(page.contains(text), "{text}");
+    }
     let figures: Value = serde_json::from_str(&figures).unwrap();
     // The tiny model knows nothing of verdicts; what it says is never a number.
     assert_eq!(

@@ -1,0 +1,141 @@
+//! Reports of judgments.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use llm_core::checkpoint::write_atomically;
+use llm_eval::Report;
+use llm_eval::judge::files::{Format, Id, detect};
+use llm_eval::judge::{Judgments, read_answers, read_questions};
+
+use super::replay::is_ours;
+use super::run::LEVEL;
+use crate::cli::say;
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("out").required(true).multiple(true).args(["html", "markdown", "json"]))]
+pub(super) struct ReportArgs {
+    /// Judgments of `judge run`, or FastChat's, single or of pairs; those of several judges are a panel
+    #[arg(value_name = "JUDGMENTS", required = true)]
+    files: Vec<PathBuf>,
+    /// Questions in FastChat's layout, to be shown; FastChat's judgments get their categories from here
+    #[arg(long, value_name = "FILE")]
+    questions: Option<PathBuf>,
+    /// The models' answers in FastChat's layout, to be shown, a file or more
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    answers: Vec<PathBuf>,
+    /// Reference answers in FastChat's layout, which replace the questions' own
+    #[arg(long, value_name = "FILE", requires = "questions")]
+    references: Option<PathBuf>,
+    /// Level of the intervals
+    #[arg(long, value_name = "SHARE", default_value_t = LEVEL)]
+    level: f64,
+    /// Write one page of HTML, with each judgment to be read
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write Markdown, without the judgments' texts
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Write one JSON object (docs/evaluation.md has its keys)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    pub(super) fn run(&self) -> Result<()> {
+        self.check_outputs()?;
+        let questions = match &self.questions {
+            Some(path) => read_questions(path, self.references.as_deref())?,
+            None => Vec::new(),
+        };
+        let mut answers = Vec::new();
+        for path in &self.answers {
+            answers.extend(read_answers(path)?);
+        }
+        let category = questions
+            .iter()
+            .map(|one| (one.id.clone(), one.category.clone()));
+        let categories: BTreeMap<Id, String> = category.collect();
+        let mut judgments = Judgments::default();
+        for path in &self.files {
+            judgments.rows.extend(read(path, &categories)?.rows);
+        }
+        let report = Report::of(&judgments, &questions, &answers, self.level)?;
+        if let Some(path) = &self.html {
+            write(path, &report.to_html())?;
+        }
+        if let Some(path) = &self.markdown {
+            write(path, &report.to_markdown())?;
+        }
+        if let Some(path) = &self.json {
+            write(path, &(serde_json::to_string_pretty(&report)? + "\n"))?;
+        }
+        Ok(())
+    }
+
+    fn outputs(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.html, &self.markdown, &self.json]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Nothing that is read is overwritten, and no output by another.
+    fn check_outputs(&self) -> Result<()> {
+        let same = |one: &Path, other: &Path| {
+            one == other
+                || matches!((place(one), place(other)), (Some(one), Some(other)) if one == other)
+        };
+        let read = self.files.iter().chain(&self.answers);
+        let read: Vec<&PathBuf> = read
+            .chain(&self.questions)
+            .chain(&self.references)
+            .collect();
+        for (number, path) in self.outputs().enumerate() {
+            if read.iter().any(|one| same(one, path)) {
+                bail!(
+                    "{}: it is read from, and would be overwritten",
+                    path.display()
+                );
+            }
+            if self.outputs().take(number).any(|one| same(one, path)) {
+                bail!(
+                    "{}: two reports cannot be written to one file",
+                    path.display()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file's one name; it need not be there yet, but its directory.
+fn place(path: &Path) -> Option<PathBuf> {
+    if let Ok(path) = path.canonicalize() {
+        return Some(path);
+    }
+    let dir = path.parent().filter(|dir| *dir != Path::new(""));
+    let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
+    Some(dir.join(path.file_name()?))
+}
+
+fn read(path: &Path, categories: &BTreeMap<Id, String>) -> Result<Judgments> {
+    if is_ours(path) {
+        return Ok(Judgments::read(path)?);
+    }
+    match detect(path)? {
+        format @ (Format::FastchatSingle | Format::FastchatPair) => {
+            Ok(Judgments::read_fastchat(path, format, categories)?)
+        }
+        other => bail!(
+            "{}: reports are of judgments of `judge run` or FastChat's; `judge replay` has the figures of {other}",
+            path.display()
+        ),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    write_atomically(path, |file| file.write_all(text.as_bytes()))?;
+    say(format_args!("{}", path.display()))
+}
