@@ -80,7 +80,7 @@ fn judgments_become_reports() {
         error.contains("annotations.json") && error.contains("alpaca-eval"),
         "{error}"
     );
-    let error = fail(report(&["r.json", "--json", "r.json"]));
+    let error = fail(&mut report(&["r.json", "--json", "r.json"]));
     assert!(error.contains("r.json: it is read from"), "{error}");
     let error = fail(report(&["--html", "r.x", "--json", "./r.x"]).args(&files));
     assert!(error.contains("two reports"), "{error}");

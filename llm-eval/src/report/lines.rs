@@ -20,6 +20,7 @@ pub(super) struct Lines {
     range: Option<(f64, f64)>,
     null: Option<f64>,
     judges: Vec<String>,
+    models: Vec<String>,
     categories: Vec<String>,
     turns: Vec<usize>,
     pub(super) lines: Vec<Line>,
@@ -169,6 +170,7 @@ impl Lines {
             range: null.map(|_| (0.0, 100.0)),
             null,
             judges,
+            models: report.judged.models.clone(),
             categories: report.judged.categories.clone(),
             turns,
             lines,
@@ -210,19 +212,35 @@ impl Lines {
         }
         let radar = |judge: &String| {
             let lines = self.lines.iter().filter(|line| line.judge == *judge);
-            let series = lines.take(SERIES).map(|line| RadarSeries {
+            let all = lines.clone().count();
+            let series = lines.take(SERIES).enumerate();
+            let series = series.map(|(place, line)| RadarSeries {
                 name: line.name(),
+                series: self.series(line).unwrap_or(place),
                 values: self.in_categories(line).map(|value| value?.value).collect(),
             });
             let series: Vec<_> = series.collect();
+            let best = match all > SERIES {
+                true => format!(", the best {SERIES} of {all}"),
+                false => String::new(),
+            };
             (!series.is_empty()).then(|| Radar {
-                title: format!("{} by category{}, says {judge}", self.what, self.unit),
+                title: format!("{} by category{}, says {judge}{best}", self.what, self.unit),
                 axes: self.categories.iter().map(|name| category(name)).collect(),
                 series,
                 range: self.range,
             })
         };
         self.judges.iter().filter_map(radar).collect()
+    }
+
+    /// A model's colour and mark in all plots, where there are enough of them.
+    fn series(&self, line: &Line) -> Option<usize> {
+        let [model] = &line.names[..] else {
+            return None;
+        };
+        let place = self.models.iter().position(|one| one == model);
+        place.filter(|_| self.models.len() <= SERIES)
     }
 
     fn in_categories<'a>(&'a self, line: &'a Line) -> impl Iterator<Item = Option<&'a Value>> {

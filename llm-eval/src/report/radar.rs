@@ -17,6 +17,8 @@ pub(super) struct Radar {
 
 pub(super) struct RadarSeries {
     pub(super) name: String,
+    /// Which colour and mark it has, in all plots.
+    pub(super) series: usize,
     /// By axis.
     pub(super) values: Vec<Option<f64>>,
 }
@@ -91,8 +93,9 @@ impl Radar {
         Ok(())
     }
 
-    fn one(&self, f: &mut fmt::Formatter<'_>, series: usize, scale: Scale) -> fmt::Result {
-        let values = &self.series[series].values;
+    fn one(&self, f: &mut fmt::Formatter<'_>, one: &RadarSeries, scale: Scale) -> fmt::Result {
+        let RadarSeries { series, values, .. } = one;
+        let series = *series;
         let points: Vec<_> = values
             .iter()
             .enumerate()
@@ -111,8 +114,9 @@ impl Radar {
     }
 
     fn legend(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (series, one) in self.series.iter().enumerate() {
-            let (x, y) = (40.0, LEGEND_TOP + LEGEND * series as f64);
+        for (place, one) in self.series.iter().enumerate() {
+            let (x, y) = (40.0, LEGEND_TOP + LEGEND * place as f64);
+            let series = one.series;
             let class = series % SERIES;
             write!(
                 f,
@@ -165,8 +169,8 @@ impl fmt::Display for Radar {
         )?;
         self.web(f, &ticks, scale)?;
         self.names(f)?;
-        for series in 0..self.series.len() {
-            self.one(f, series, scale)?;
+        for one in &self.series {
+            self.one(f, one, scale)?;
         }
         self.legend(f)?;
         f.write_str("</svg>")

@@ -143,7 +143,7 @@ pub(crate) fn parsed(html: &str) -> Vec<Element> {
 }
 
 impl Element {
-    fn is_of(&self, class: &str) -> bool {
+    pub(crate) fn is_of(&self, class: &str) -> bool {
         let classes = self.attributes.get("class");
         classes.is_some_and(|classes| classes.split(' ').any(|one| one == class))
     }

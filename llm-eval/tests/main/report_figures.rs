@@ -78,6 +78,33 @@ fn figures_are_those_of_the_judgments() {
 }
 
 #[test]
+fn categories_are_plotted_for_the_best_six() {
+    let score = |model: usize| move |number: usize| model as f64 + (number % 2) as f64 / 2.0;
+    let models = |count: usize| -> Vec<Judgment> {
+        let of = |model| scores("gpt-4", &format!("model-{model}"), score(model), 30);
+        (0..count).flat_map(of).collect()
+    };
+    for (count, plotted) in [(4, 4), (8, 6)] {
+        report_of(models(count), |report| {
+            let html = report.to_html();
+            // A line around the plot and one in the legend.
+            let lines = parsed(&html).iter().filter(|one| one.is_of("line")).count();
+            assert_eq!(lines, 2 * plotted);
+            assert_eq!(html.contains("the best 6 of 8"), count == 8);
+        });
+    }
+    let mut two_categories = models(4);
+    two_categories.retain(|row| row.category != "math");
+    report_of(two_categories, |report| {
+        assert!(
+            !parsed(&report.to_html())
+                .iter()
+                .any(|one| one.is_of("line"))
+        );
+    });
+}
+
+#[test]
 fn a_few_wins_are_not_significant() {
     let won = [Some(Preference::A), Some(Preference::B)];
     for (count, words) in [(3, "not significantly different"), (8, "ours is better")] {

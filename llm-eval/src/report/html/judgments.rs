@@ -112,12 +112,14 @@ fn question(
     }
     for (model, turns) in &asked.answers {
         let name = Escaped(&report.judged.models[*model]);
+        // A link into closed details opens them, one to them does not.
         writeln!(
             f,
-            r#"<details class="answer" id="q{number}m{model}"><summary><bdi>{name}</bdi>’s answer</summary>"#
+            r#"<details class="answer"><summary><bdi>{name}</bdi>’s answer</summary>
+<div id="q{number}m{model}">"#
         )?;
         said(f, "", turns)?;
-        f.write_str("</details>\n")?;
+        f.write_str("</div>\n</details>\n")?;
     }
     for meeting in &asked.meetings {
         meeting_of(f, report, (number, asked), meeting)?;
@@ -132,7 +134,7 @@ fn start(text: &str) -> String {
         .take(30)
         .collect::<Vec<_>>()
         .join(" ");
-    match line.char_indices().nth(120) {
+    match line.char_indices().nth(90) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }

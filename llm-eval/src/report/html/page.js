@@ -51,7 +51,7 @@
       const column = document.createElement("div");
       const name = document.createElement("p");
       name.className = "name";
-      name.textContent = answer.querySelector("summary").textContent;
+      name.textContent = answer.closest("details").querySelector("summary").textContent;
       const texts = [...answer.querySelectorAll(".text")].slice(0, Number(turns));
       column.append(name, ...texts.map((text) => text.cloneNode(true)));
       both.append(column);
