@@ -148,6 +148,7 @@ impl LocalModel {
             Choice {
                 text,
                 finish_reason,
+                logprobs: None,
             },
             usage,
         ))
@@ -156,6 +157,10 @@ impl LocalModel {
 
 impl ChatModel for LocalModel {
     fn ask(&self, request: &ChatRequest) -> Result<ChatReply, ModelError> {
+        if let Some(field) = request.sampling.optional.keys().next() {
+            let reason = format!("a model in a directory has no {field}");
+            return Err(ModelError::new(ModelErrorKind::Refused(400), reason));
+        }
         let (mut choices, mut usage) = (Vec::new(), Usage::default());
         for number in 0..u64::from(request.n) {
             let one = self.choice(request, number);
@@ -168,6 +173,7 @@ impl ChatModel for LocalModel {
         Ok(ChatReply {
             choices,
             usage: Some(usage),
+            optional_refused: false,
         })
     }
 

@@ -41,8 +41,10 @@ fn with_model<T>(texts: &[&str], reason: &FinishReason, run: impl FnOnce(&Runner
             choices: vec![Choice {
                 text: texts[number % texts.len()].to_owned(),
                 finish_reason: reason.clone(),
+                logprobs: None,
             }],
             usage: None,
+            optional_refused: false,
         })
     };
     let cache = ReplyCache::in_memory().expect("a cache");

@@ -31,8 +31,8 @@ pub use evolve::{Evolve, Evolved, Operation};
 #[cfg(feature = "http")]
 pub use http::{OpenAiClient, OpenAiOptions};
 pub use model::{
-    ChatModel, ChatReply, ChatRequest, Choice, FinishReason, ModelError, ModelErrorKind, Sampling,
-    Usage,
+    Alternative, ChatModel, ChatReply, ChatRequest, Choice, FinishReason, ModelError,
+    ModelErrorKind, Sampling, TokenLogprob, Usage,
 };
 pub use program::{GenerateOptions, Generated};
 pub use prompts::{Language, PromptSet};

@@ -208,7 +208,8 @@ impl ChatModel for OpenAiClient {
         self.limit
             .wait(prompt.saturating_add(bound.completion_tokens));
         let body = self.post(body)?;
-        wire::reply(&body).map_err(|message| self.error(ModelErrorKind::Malformed, &message))
+        wire::reply(&body, request.sampling.logprobs)
+            .map_err(|message| self.error(ModelErrorKind::Malformed, &message))
     }
 
     fn endpoint(&self) -> String {

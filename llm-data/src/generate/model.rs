@@ -24,9 +24,18 @@ pub struct Sampling {
     /// The server's own seed, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// How many alternatives to each token of the reply come with their log-probabilities: 20 at
+    /// most, as far as servers go. `None` asks for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<u8>,
     /// Further fields of the request's body, as they are: `{"reasoning_effort": "low"}`.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
+    /// The same for what not every server has, such as a `response_format`: where one refuses it (400
+    /// or 422), [`Runner`](crate::generate::Runner) asks without it, and
+    /// [`ChatReply::optional_refused`] says so.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub optional: Map<String, Value>,
 }
 
 impl Default for Sampling {
@@ -38,7 +47,9 @@ impl Default for Sampling {
             max_tokens: 3072,
             stop: Vec::new(),
             seed: None,
+            logprobs: None,
             extra: Map::new(),
+            optional: Map::new(),
         }
     }
 }
@@ -83,12 +94,38 @@ pub enum FinishReason {
 }
 
 /// One of the replies to a question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// The text; empty where a filter withheld it.
     pub text: String,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// Its tokens with their log-probabilities, where they were asked for and the server gives them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<Vec<TokenLogprob>>,
+}
+
+/// A token of a reply, and what might have stood in its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// Its text.
+    pub token: String,
+    /// Its bytes, where they are not those of the text: a part of a character.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Vec<u8>>,
+    /// Its natural log-probability.
+    pub logprob: f64,
+    /// The likeliest tokens here, this one mostly among them.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// A token that might have stood in a place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alternative {
+    /// Its text.
+    pub token: String,
+    /// Its natural log-probability.
+    pub logprob: f64,
 }
 
 /// Tokens as the server counted them.
@@ -101,12 +138,15 @@ pub struct Usage {
 }
 
 /// What a model answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChatReply {
     /// The replies, one at least.
     pub choices: Vec<Choice>,
     /// Token counts, where the source gives them.
     pub usage: Option<Usage>,
+    /// Whether the server refused the fields of [`Sampling::optional`], and replied without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional_refused: bool,
 }
 
 impl ChatReply {
@@ -115,10 +155,12 @@ impl ChatReply {
         let choice = Choice {
             text: text.into(),
             finish_reason: FinishReason::Stop,
+            logprobs: None,
         };
         Self {
             choices: vec![choice],
             usage: None,
+            optional_refused: false,
         }
     }
 }
@@ -159,6 +201,11 @@ impl ModelErrorKind {
             self,
             Self::Timeout | Self::Interrupted | Self::BodyTooLarge | Self::Malformed | Self::Other
         )
+    }
+
+    /// Whether fields of the request may be what the server does not take.
+    pub(crate) fn may_concern_fields(self) -> bool {
+        matches!(self, Self::Refused(400 | 422))
     }
 
     /// Whether every other question would be refused as well: the key or the model is wrong.

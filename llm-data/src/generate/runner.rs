@@ -1,13 +1,13 @@
 //! Questions to replies: from the cache or from the model, in parallel, within the budget.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::cache::{Question, ReplyCache};
 use super::cost::{Budget, Estimate, Prices, Spent, estimate_tokens, total_cost};
-use super::model::{ChatModel, ChatReply};
+use super::model::{ChatModel, ChatReply, ChatRequest};
 use super::retry::{AsModelError, RetryPolicy};
 use crate::error::{Error, Result};
 
@@ -59,6 +59,9 @@ pub struct RunCounts {
     pub cached: u64,
     /// Questions without a reply.
     pub failed: u64,
+    /// Replies, those from the cache included, to questions without the
+    /// [`optional`](super::Sampling::optional) fields that the server refused.
+    pub reduced: u64,
     /// The cost of all runs on the cache, by the prices given.
     pub cost: f64,
 }
@@ -93,7 +96,10 @@ pub struct Runner<'a> {
     asked: AtomicU64,
     cached: AtomicU64,
     failed: AtomicU64,
+    reduced: AtomicU64,
     in_flight: AtomicUsize,
+    /// Optional fields that the server refused.
+    refused: Mutex<HashSet<String>>,
 }
 
 impl std::fmt::Debug for Runner<'_> {
@@ -131,7 +137,9 @@ impl<'a> Runner<'a> {
             asked: AtomicU64::new(0),
             cached: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            reduced: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            refused: Mutex::default(),
         })
     }
 
@@ -144,6 +152,7 @@ impl<'a> Runner<'a> {
             asked: self.asked.load(Ordering::Relaxed),
             cached: self.cached.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            reduced: self.reduced.load(Ordering::Relaxed),
             cost: total_cost(&self.cache.spent()?, &self.options.prices),
         })
     }
@@ -155,11 +164,16 @@ impl<'a> Runner<'a> {
     /// The replies in the questions' order; `None` for one that failed and is skipped. Questions
     /// that are equal, attempt included, are asked once.
     ///
+    /// [`Optional`](super::Sampling::optional) fields that the server refuses are left out from then
+    /// on, once a question was answered without them; at most one question for each worker is
+    /// refused. The cache remembers it for the run that goes on from there.
+    ///
     /// # Errors
     /// [`Error::Budget`] before a limit would be exceeded, [`Error::NoPrice`], [`Error::Model`]
     /// where a question fails for good, [`Error::Cache`].
     pub fn ask_all(&self, questions: &[Question]) -> Result<Vec<Option<ChatReply>>> {
         let (unique, places) = self.unique(questions)?;
+        self.recall(&unique)?;
         let replies: Vec<_> = unique.iter().map(|_| Mutex::new(None)).collect();
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
@@ -253,15 +267,14 @@ impl<'a> Runner<'a> {
     ) -> Result<Option<ChatReply>> {
         if let Some(reply) = self.cache.get(key)? {
             self.cached.fetch_add(1, Ordering::Relaxed);
+            self.note(&question.request, &reply);
             return Ok(Some(reply));
         }
-        let cancelled = || stop.load(Ordering::Relaxed);
-        let reply = self
-            .options
-            .retry
-            .run(cancelled, || self.attempt(question, key, cancelled));
-        match reply {
-            Ok(reply) => Ok(Some(reply)),
+        match self.reply(&question.request, key, stop) {
+            Ok(reply) => {
+                self.note(&question.request, &reply);
+                Ok(Some(reply))
+            }
             Err(error) => {
                 let skip = self.options.on_failure == OnFailure::Skip
                     && error
@@ -278,25 +291,75 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// One attempt: enters the most it can cost, asks, and enters what it did cost.
+    /// A reply from the model, without the optional fields where it refuses them.
+    fn reply(&self, request: &ChatRequest, key: &[u8; 32], stop: &AtomicBool) -> Result<ChatReply> {
+        let cancelled = || stop.load(Ordering::Relaxed);
+        let ask = |request: &ChatRequest, refused| {
+            let attempt = || self.attempt(request, (key, refused), cancelled);
+            self.options.retry.run(cancelled, attempt)
+        };
+        let known = lock(&self.refused).contains(&optional(request));
+        if !known {
+            let reply = ask(request, false);
+            let refused = |error: &Error| {
+                let error = error.as_model_error();
+                error.is_some_and(|error| error.kind.may_concern_fields())
+            };
+            if request.sampling.optional.is_empty() || !reply.as_ref().is_err_and(refused) {
+                return reply;
+            }
+        }
+        let mut less = request.clone();
+        less.sampling.optional.clear();
+        ask(&less, true)
+    }
+
+    /// Remembers that a reply came after the optional fields were refused.
+    fn note(&self, request: &ChatRequest, reply: &ChatReply) {
+        if reply.optional_refused {
+            self.reduced.fetch_add(1, Ordering::Relaxed);
+            lock(&self.refused).insert(optional(request));
+        }
+    }
+
+    /// Remembers what the run before has found out about optional fields: what the first reply in
+    /// the cache says.
+    fn recall(&self, questions: &[Keyed<'_>]) -> Result<()> {
+        for (question, key) in questions {
+            if question.request.sampling.optional.is_empty() {
+                continue;
+            }
+            if let Some(reply) = self.cache.get(key)? {
+                if reply.optional_refused {
+                    lock(&self.refused).insert(optional(&question.request));
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One attempt: enters the most it can cost, asks, and enters what it did cost. The reply is
+    /// stored under the key, with whether the optional fields were refused before.
     fn attempt(
         &self,
-        question: &Question,
-        key: &[u8; 32],
+        request: &ChatRequest,
+        (key, refused): (&[u8; 32], bool),
         cancelled: impl Fn() -> bool,
     ) -> Result<ChatReply> {
-        let (request, options) = (&question.request, &self.options);
+        let options = &self.options;
         options.budget.check(&request.model, &options.prices)?;
         let bound = Spent::bound(request);
-        self.reserve(question, bound, cancelled)?;
+        self.reserve(request, bound, cancelled)?;
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let reply = self.model.ask(request).and_then(|reply| {
+        let reply = self.model.ask(request).and_then(|mut reply| {
             if reply.choices.is_empty() {
                 return Err(super::ModelError::new(
                     super::ModelErrorKind::Malformed,
                     "no choices",
                 ));
             }
+            reply.optional_refused = refused;
             Ok(reply)
         });
         let (used, entry) = match &reply {
@@ -325,7 +388,7 @@ impl<'a> Runner<'a> {
     /// way may turn out cheaper, it waits for them.
     fn reserve(
         &self,
-        question: &Question,
+        request: &ChatRequest,
         bound: Spent,
         cancelled: impl Fn() -> bool,
     ) -> Result<()> {
@@ -335,7 +398,7 @@ impl<'a> Runner<'a> {
             let others = self.in_flight.fetch_add(1, Ordering::SeqCst);
             let reserved = self
                 .cache
-                .reserve(&question.request.model, bound, durable, |ledger| {
+                .reserve(&request.model, bound, durable, |ledger| {
                     options.budget.allows(ledger, &options.prices)
                 });
             if reserved.is_err() {
@@ -352,6 +415,12 @@ impl<'a> Runner<'a> {
 }
 
 type Keyed<'a> = (&'a Question, [u8; 32]);
+
+/// A model's optional fields, by which it is remembered that they were refused.
+fn optional(request: &ChatRequest) -> String {
+    let fields = serde_json::Value::Object(request.sampling.optional.clone());
+    format!("{} {fields}", request.model)
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

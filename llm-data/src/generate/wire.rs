@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::model::{ChatReply, ChatRequest, Choice, FinishReason, Usage};
+use super::model::{
+    Alternative, ChatReply, ChatRequest, Choice, FinishReason, TokenLogprob, Usage,
+};
 use crate::record::Message;
 
 #[derive(Serialize)]
@@ -18,6 +20,10 @@ struct Body<'a> {
     stop: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u8>,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -26,7 +32,7 @@ fn is_one(n: &u32) -> bool {
     *n == 1
 }
 
-/// The request's body. Fields of `extra` stand beside the others; `null` there leaves one out that
+/// The request's body. Fields of `extra` and `optional` stand beside the others; `null` there leaves one out that
 /// the server does not take.
 pub(crate) fn body(request: &ChatRequest, max_tokens_field: &str) -> serde_json::Result<Vec<u8>> {
     let sampling = &request.sampling;
@@ -38,11 +44,13 @@ pub(crate) fn body(request: &ChatRequest, max_tokens_field: &str) -> serde_json:
         n: request.n,
         stop: &sampling.stop,
         seed: sampling.seed,
+        logprobs: sampling.logprobs.map(|_| true),
+        top_logprobs: sampling.logprobs,
         others: Map::from_iter([(max_tokens_field.to_owned(), sampling.max_tokens.into())]),
     };
     let mut body = serde_json::to_value(&body)?;
     if let Some(fields) = body.as_object_mut() {
-        for (name, value) in &sampling.extra {
+        for (name, value) in sampling.extra.iter().chain(&sampling.optional) {
             match value {
                 Value::Null => fields.shift_remove(name),
                 value => fields.insert(name.clone(), value.clone()),
@@ -52,8 +60,9 @@ pub(crate) fn body(request: &ChatRequest, max_tokens_field: &str) -> serde_json:
     serde_json::to_vec(&body)
 }
 
-/// The reply in a body, or what is wrong with it.
-pub(crate) fn reply(body: &[u8]) -> Result<ChatReply, String> {
+/// The reply in a body, with up to `alternatives` to each token where they were asked for, or what is
+/// wrong with it.
+pub(crate) fn reply(body: &[u8], alternatives: Option<u8>) -> Result<ChatReply, String> {
     let reply: Map<String, Value> = serde_json::from_slice(body)
         .map_err(|error| format!("{error}; it begins with {}", beginning(body)))?;
     // Fields are looked at one by one, so that an odd one spoils itself only.
@@ -73,7 +82,7 @@ pub(crate) fn reply(body: &[u8]) -> Result<ChatReply, String> {
     }
     let mut choices = choices.iter().enumerate().map(|(place, value)| {
         let index = value["index"].as_u64().unwrap_or(place as u64);
-        Some((index, choice(value)?))
+        Some((index, choice(value, alternatives)?))
     });
     let choices: Option<Vec<_>> = choices.by_ref().collect();
     let mut choices =
@@ -82,10 +91,11 @@ pub(crate) fn reply(body: &[u8]) -> Result<ChatReply, String> {
     Ok(ChatReply {
         choices: choices.into_iter().map(|(_, choice)| choice).collect(),
         usage: usage(field("usage")),
+        optional_refused: false,
     })
 }
 
-fn choice(value: &Value) -> Option<Choice> {
+fn choice(value: &Value, alternatives: Option<u8>) -> Option<Choice> {
     let finish_reason = match value["finish_reason"].as_str() {
         Some("stop" | "eos" | "eos_token" | "stop_sequence" | "end_turn") => FinishReason::Stop,
         Some("length" | "max_tokens") => FinishReason::Length,
@@ -106,6 +116,41 @@ fn choice(value: &Value) -> Option<Choice> {
     Some(Choice {
         text,
         finish_reason,
+        logprobs: alternatives.and_then(|most| logprobs(&value["logprobs"], most.into())),
+    })
+}
+
+/// A reply's tokens; `None` where one of them is not what the protocol says, since the places of the
+/// others would be in doubt.
+fn logprobs(value: &Value, most: usize) -> Option<Vec<TokenLogprob>> {
+    let tokens = value["content"].as_array().filter(|one| !one.is_empty())?;
+    let token = |value: &Value| {
+        let Alternative { token, logprob } = alternative(value)?;
+        let bytes = value["bytes"].as_array().map(|bytes| {
+            let byte = |byte: &Value| u8::try_from(byte.as_u64()?).ok();
+            bytes.iter().map(byte).collect::<Option<Vec<u8>>>()
+        });
+        let bytes = match bytes {
+            Some(bytes) => Some(bytes?).filter(|bytes| bytes != token.as_bytes()),
+            None => None,
+        };
+        let others = value["top_logprobs"].as_array();
+        let others = others.into_iter().flatten().filter_map(alternative);
+        Some(TokenLogprob {
+            token,
+            bytes,
+            logprob,
+            alternatives: others.take(most).collect(),
+        })
+    };
+    tokens.iter().map(token).collect()
+}
+
+/// A token with a log-probability; servers round, so that a certain token's can be a little above 0.
+fn alternative(value: &Value) -> Option<Alternative> {
+    Some(Alternative {
+        token: value["token"].as_str()?.to_owned(),
+        logprob: value["logprob"].as_f64().filter(|one| *one <= 1e-3)?,
     })
 }
 
@@ -154,7 +199,8 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::{error_text, reply};
+    use super::{body, error_text, reply};
+    use crate::generate::{ChatRequest, Sampling, TokenLogprob};
 
     fn values() -> impl Strategy<Value = Value> {
         let leaves = prop_oneof![
@@ -176,6 +222,11 @@ mod tests {
             "code",
             "index",
             "finish_reason",
+            "logprobs",
+            "token",
+            "logprob",
+            "bytes",
+            "top_logprobs",
         ]);
         leaves.prop_recursive(4, 24, 4, move |inner| {
             prop_oneof![
@@ -190,6 +241,80 @@ mod tests {
         })
     }
 
+    /// The tokens of a reply with these `logprobs`.
+    fn tokens(logprobs: &Value, alternatives: Option<u8>) -> Option<Vec<TokenLogprob>> {
+        let message = json!({"role": "assistant", "content": "M"});
+        let choice = json!({"message": message, "finish_reason": "stop", "logprobs": logprobs});
+        let body = json!({"choices": [choice]}).to_string();
+        let mut reply = reply(body.as_bytes(), alternatives).unwrap();
+        assert_eq!(reply.choices[0].text, "M");
+        reply.choices.remove(0).logprobs
+    }
+
+    #[test]
+    fn log_probabilities_are_asked_for_and_read() {
+        let sampling = Sampling {
+            logprobs: Some(5),
+            ..Sampling::default()
+        };
+        let body = body(&ChatRequest::new("m", "Hi", sampling), "max_tokens").unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (&body["logprobs"], &body["top_logprobs"]),
+            (&json!(true), &json!(5))
+        );
+        // As OpenAI, vLLM and llama.cpp's server write it; the last one has an `id` too.
+        let content = json!([
+            {"id": 44, "token": "M", "bytes": [77], "logprob": -0.0176, "top_logprobs": [
+                {"id": 44, "token": "M", "bytes": [77], "logprob": -0.0176},
+                {"id": 76, "token": "m", "bytes": [109], "logprob": -4.0488},
+                {"token": "x", "logprob": null},
+                {"token": "y", "logprob": 3.0},
+                {"token": "Both", "bytes": null, "logprob": -9999.0},
+            ]},
+            {"token": "\u{fffd}", "bytes": [228, 189], "logprob": 0.0000002, "top_logprobs": []},
+        ]);
+        let found = tokens(&json!({"content": content, "refusal": null}), Some(20)).unwrap();
+        let named: Vec<_> = found[0]
+            .alternatives
+            .iter()
+            .map(|one| (&*one.token, one.logprob))
+            .collect();
+        assert_eq!(named, [("M", -0.0176), ("m", -4.0488), ("Both", -9999.0)]);
+        assert_eq!(
+            (&*found[0].token, found[0].logprob, &found[0].bytes),
+            ("M", -0.0176, &None)
+        );
+        assert_eq!(found[1].bytes, Some(vec![228, 189]));
+        // No more than was asked for.
+        assert_eq!(
+            tokens(&json!({"content": content}), Some(2)).unwrap()[0]
+                .alternatives
+                .len(),
+            2
+        );
+        assert_eq!(tokens(&json!({"content": content}), None), None);
+    }
+
+    #[test]
+    fn what_are_no_log_probabilities_spoils_them_only() {
+        for logprobs in [
+            json!(null),
+            json!({"content": null}),
+            json!({"content": []}),
+            json!({"content": [{"logprob": -1.0}]}),
+            json!({"content": [{"token": "M", "logprob": "low"}]}),
+            json!({"content": [{"token": "M", "logprob": 0.5}]}),
+            json!({"content": [{"token": "M", "logprob": -1.0, "bytes": [300]}]}),
+            json!({"tokens": ["M"], "token_logprobs": [-1.0]}),
+        ] {
+            assert_eq!(tokens(&logprobs, Some(20)), None, "{logprobs}");
+        }
+        let odd =
+            json!({"content": [{"token": "M", "logprob": -1.0, "top_logprobs": {"M": -1.0}}]});
+        assert_eq!(tokens(&odd, Some(20)).unwrap()[0].alternatives, []);
+    }
+
     proptest! {
         /// Whatever a server sends, there is a reply with a choice, or a reason.
         #[test]
@@ -198,7 +323,7 @@ mod tests {
         ) {
             let whole = json!({"choices": choices, "usage": usage});
             for body in [value.to_string(), whole.to_string()] {
-                match reply(body.as_bytes()) {
+                match reply(body.as_bytes(), Some(20)) {
                     Ok(reply) => prop_assert!(!reply.choices.is_empty()),
                     Err(reason) => prop_assert!(!reason.is_empty()),
                 }
@@ -208,7 +333,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_reply_or_an_error(body in prop::collection::vec(any::<u8>(), 0..64)) {
-            prop_assert!(reply(&body).is_err());
+            prop_assert!(reply(&body, None).is_err());
             error_text(&body);
         }
     }

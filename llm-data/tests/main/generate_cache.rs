@@ -93,6 +93,8 @@ fn everything_that_changes_a_reply_changes_the_key() {
         change(&|q| q.request.sampling.top_p = 0.5),
         change(&|q| q.request.sampling.max_tokens = 5),
         change(&|q| q.request.sampling.seed = Some(1)),
+        change(&|q| q.request.sampling.logprobs = Some(20)),
+        change(&|q| q.request.sampling.optional = serde_json::Map::clone(&extra)),
         change(&|q| q.request.sampling.stop.push("x".into())),
         change(&|q| q.request.sampling.extra = serde_json::Map::clone(&extra)),
     ];

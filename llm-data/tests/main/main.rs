@@ -20,6 +20,7 @@ mod fuzz_corpus;
 mod generate;
 mod generate_cache;
 mod generate_kill;
+mod generate_optional;
 mod goldens;
 mod leakage;
 #[cfg(feature = "http")]
