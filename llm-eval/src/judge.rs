@@ -20,7 +20,7 @@ mod panel;
 mod prompts;
 pub mod replay;
 mod run;
-mod standings;
+mod schema;
 mod task;
 
 pub use audit::{Audit, AuditReport, Probe, ProbeResult};

@@ -6,10 +6,10 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use llm_data::generate::{Language, Runner};
 use llm_eval::judge::{
-    Answers, Audit, Criterion, Figures, Judge, Mode, Pairing, Prompts, Question, References, Turns,
-    read_answers, read_questions,
+    Answers, Audit, Criterion, Figures, Judge, Judgment, Mode, Pairing, Prompts, Question,
+    References, Turns, read_answers, read_questions,
 };
-use llm_eval::verdict::Grammar;
+use llm_eval::verdict::{Grammar, Range};
 
 use crate::asking::{self, Limits, ModelArgs};
 use crate::cli::say;
@@ -41,6 +41,9 @@ struct Common {
     /// How the verdict is written, as in `judge parse` [default: rating, pair or rubric by the mode]
     #[arg(long, value_name = "NAME")]
     grammar: Option<Grammar>,
+    /// Bind replies to a JSON schema of the verdict, where the server has schemas; the grammar is json then
+    #[arg(long)]
+    json_schema: bool,
     /// Language of the prompts
     #[arg(long, value_enum, default_value = "en")]
     language: Tongue,
@@ -125,9 +128,14 @@ impl Common {
             How::Rubric => Mode::Rubric(self.criterion.clone()),
         };
         let mut judge = Judge::new(self.model.name(), mode);
-        if let Some(grammar) = &self.grammar {
-            judge.grammar = grammar.clone();
+        match &self.grammar {
+            Some(grammar) => judge.grammar = grammar.clone(),
+            None if self.json_schema && self.mode != How::Rubric => {
+                judge.grammar = Grammar::Json(Range::default());
+            }
+            None => {}
         }
+        judge.schema = self.json_schema;
         let language = match self.language {
             Tongue::En => Language::En,
             Tongue::Zh => Language::Zh,
@@ -172,6 +180,7 @@ impl Run {
             return asking::say_estimate(&judge.estimate(&runner, &questions, &answers, tokens)?);
         }
         let judgments = asking::watched(&runner, || Ok(judge.run(&runner, &questions, &answers)?))?;
+        warn(&judgments.rows);
         judgments
             .write(&self.out)
             .with_context(|| self.out.display().to_string())?;
@@ -180,6 +189,17 @@ impl Run {
             true => say(serde_json::to_string_pretty(&figures)?),
             false => print(&figures),
         }
+    }
+}
+
+/// Says on stderr what the judge's server did not do of what was asked.
+fn warn(rows: &[Judgment]) {
+    let refused = rows.iter().filter(|row| row.schema == Some(false)).count();
+    if refused > 0 {
+        eprintln!(
+            "warning: the server refused the JSON schema; {refused} of {} judgments were made without",
+            rows.len()
+        );
     }
 }
 
@@ -205,6 +225,7 @@ impl AuditArgs {
             return asking::say_estimate(&audit.estimate(&runner, tokens)?);
         }
         let report = asking::watched(&runner, || Ok(audit.run(&runner)?))?;
+        warn(&report.judgments.rows);
         if common.json {
             return say(serde_json::to_string_pretty(&report)?);
         }

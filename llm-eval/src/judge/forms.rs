@@ -1,5 +1,7 @@
 //! The forms in which a judge is asked for its verdict, one for each grammar.
 
+use serde_json::Value;
+
 use super::prompts::Prompts;
 use super::task::{Criterion, Mode};
 use crate::error::{Error, Result};
@@ -16,6 +18,7 @@ pub(super) enum Form {
     AlpacaEval,
     Json(Range),
     Rubric(Range),
+    JsonRubric(Range),
 }
 
 impl Form {
@@ -70,16 +73,25 @@ impl Form {
             Self::Json(_) if matches!(mode, Mode::Pair(_)) => "form_json_winner",
             Self::Json(_) => "form_json_score",
             Self::Rubric(_) => "form_rubric",
+            Self::JsonRubric(_) => "form_json_rubric",
         };
         let range = match self {
-            Self::Rating(range) | Self::Vicuna(range) | Self::Json(range) | Self::Rubric(range) => {
-                range
-            }
+            Self::Rating(range)
+            | Self::Vicuna(range)
+            | Self::Json(range)
+            | Self::Rubric(range)
+            | Self::JsonRubric(range) => range,
             Self::Pair | Self::ArenaHard | Self::Belle | Self::AlpacaEval => Range::default(),
         };
         let lines = lines(mode, "[[number]]");
         let (min, max) = (range.min().to_string(), range.max().to_string());
-        prompts.fill(name, &[("min", &min), ("max", &max), ("lines", &lines)])
+        let fields = [
+            ("min", &*min),
+            ("max", &*max),
+            ("lines", &*lines),
+            ("scores", &*scores(mode, "number")),
+        ];
+        prompts.fill(name, &fields)
     }
 
     /// The best verdict that an answer can get, as a judge would write it; `first` says whether it
@@ -100,8 +112,19 @@ impl Form {
             Self::Json(_) if pair => place(r#"{"winner": "A"}"#, r#"{"winner": "B"}"#),
             Self::Json(range) => format!(r#"{{"score": {}}}"#, range.max()),
             Self::Rubric(range) => lines(mode, &format!("[[{}]]", range.max())),
+            Self::JsonRubric(range) => scores(mode, &range.max().to_string()),
         }
     }
+}
+
+/// An object with a score for each criterion.
+fn scores(mode: &Mode, score: &str) -> String {
+    let field = |one: &Criterion| format!("{}: {score}", Value::from(&*one.name));
+    let fields = match mode {
+        Mode::Rubric(criteria) => criteria.iter().map(field).collect::<Vec<_>>().join(", "),
+        Mode::Single | Mode::Pair(_) => String::new(),
+    };
+    format!(r#"{{"scores": {{{fields}}}}}"#)
 }
 
 /// A line for each criterion.

@@ -67,7 +67,7 @@ pub enum Unscored {
 /// `attempt` (1 where the judge was asked again), `verdict` (`{"score": 7}`, `{"pair": [8, 9]}`,
 /// `{"preference": "A>B"}`, `{"scores": {"clarity": 7}}`, or null), `score` (of one answer),
 /// `unscored` (why there is no verdict), `reply` (as it came), `first_reply` (the one that was asked
-/// for again).
+/// for again), `schema` (whether the server took the JSON schema, where one was asked for).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgment {
     /// The question.
@@ -106,6 +106,9 @@ pub struct Judgment {
     /// The reply without a verdict after which the judge was asked again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_reply: Option<String>,
+    /// Whether the server took the JSON schema; `None` where none was asked for, or no reply came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<bool>,
 }
 
 impl Judgment {

@@ -41,6 +41,7 @@ const BUILTIN: &[Builtin] = builtin! {
     "form_json_score": ;
     "form_json_winner": ;
     "form_rubric": "lines";
+    "form_json_rubric": "scores";
     "audit_weak": ;
     "audit_constant": ;
     "audit_padding": "answer";
@@ -62,8 +63,8 @@ const BUILTIN: &[Builtin] = builtin! {
 /// - `single`, `pair`, `rubric`: the user message (`material`: the tagged texts; `notes`: what
 ///   `reference` and `turns` say, where they apply; `form`; `criteria`, of a rubric; `nonce`);
 /// - `form_rating`, `form_pair`, `form_arena_hard`, `form_vicuna`, `form_belle`, `form_alpaca_eval`,
-///   `form_json_score`, `form_json_winner`, `form_rubric`: how the verdict is to be written (`min`,
-///   `max`; `lines`, of a rubric);
+///   `form_json_score`, `form_json_winner`, `form_rubric`, `form_json_rubric`: how the verdict is to be
+///   written (`min`, `max`; of a rubric `lines`, in JSON `scores`);
 /// - `reminder`: what follows when the question is asked again (`form`);
 /// - `audit_…`: the texts of [`Audit`](super::Audit)'s probes.
 ///

@@ -8,6 +8,7 @@ use super::case::{Case, Prompted, Shown, Side};
 use super::forms::Form;
 use super::judgment::{Judgment, Judgments, Order, Unscored};
 use super::prompts::Prompts;
+use super::schema;
 use super::task::{Answers, Mode, Question, References, Turns, check_models, check_questions};
 use crate::error::{Error, Result};
 use crate::verdict::{Compat, Grammar, Parsed, Range, Reason, Verdict, parse};
@@ -54,8 +55,12 @@ pub struct Judge {
     pub references: References,
     /// Which turns are judged.
     pub turns: Turns,
-    /// How replies are drawn. `extra` may hold a `response_format`, where the server has one.
+    /// How replies are drawn.
     pub sampling: Sampling,
+    /// Whether replies are bound to a JSON schema of the verdict, with the grammar `json`, or in the
+    /// mode rubric, which is asked for in JSON then. A server that refuses it (400, 422) is asked
+    /// without for the rest of the run: [`Judgment::schema`].
+    pub schema: bool,
     /// What the marks of the material's tags are drawn from.
     pub seed: u64,
 }
@@ -84,6 +89,7 @@ impl Judge {
                 max_tokens: 2048,
                 ..Sampling::default()
             },
+            schema: false,
             seed: 0,
         }
     }
@@ -125,7 +131,10 @@ impl Judge {
     }
 
     pub(super) fn form(&self) -> Result<Form> {
-        Form::of(&self.grammar, &self.mode)
+        match Form::of(&self.grammar, &self.mode)? {
+            Form::Rubric(range) if self.schema => Ok(Form::JsonRubric(range)),
+            form => Ok(form),
+        }
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -141,6 +150,12 @@ impl Judge {
             )
         {
             return wrong("prompts", "FastChat's ask for [[rating]] or [[A]] only");
+        }
+        if self.schema && form.schema(&self.mode).is_none() {
+            return wrong("schema", "only the grammars json and rubric have one");
+        }
+        if self.schema && self.sampling.extra.contains_key(schema::FIELD) {
+            return wrong("schema", "there is a response_format already");
         }
         let Mode::Rubric(rubric) = &self.mode else {
             return Ok(());
@@ -249,10 +264,7 @@ impl Judge {
     ) -> Result<Vec<Judgment>> {
         let prompts = self.prompts_of(cases)?;
         let reminder = self.reminder()?;
-        let asked: Vec<_> = prompts
-            .iter()
-            .map(|prompt| self.question(prompt, 2 * round))
-            .collect();
+        let asked = self.questions(&prompts, 2 * round)?;
         let mut read: Vec<_> = runner
             .ask_all(&asked)?
             .iter()
@@ -261,14 +273,15 @@ impl Judge {
         let again: Vec<usize> = (0..read.len())
             .filter(|at| read[*at].asks_again())
             .collect();
-        let asked: Vec<_> = again
+        let reminded: Vec<_> = again
             .iter()
             .map(|at| {
                 let mut prompt = prompts[*at].clone();
                 prompt.user += &reminder;
-                self.question(&prompt, 2 * round + 1)
+                prompt
             })
             .collect();
+        let asked = self.questions(&reminded, 2 * round + 1)?;
         for (at, reply) in again.into_iter().zip(runner.ask_all(&asked)?) {
             let second = Reading::of(self, reply.as_ref(), 1);
             let first = std::mem::replace(&mut read[at], second);
@@ -288,10 +301,7 @@ impl Judge {
         round: u64,
     ) -> Result<Estimate> {
         let prompts = self.prompts_of(cases)?;
-        let asked: Vec<_> = prompts
-            .iter()
-            .map(|prompt| self.question(prompt, 2 * round))
-            .collect();
+        let asked = self.questions(&prompts, 2 * round)?;
         Ok(runner.estimate(&asked, expected_tokens)?)
     }
 
@@ -305,14 +315,22 @@ impl Judge {
         Ok(format!("\n\n{reminder}"))
     }
 
-    fn question(&self, prompt: &Prompted, attempt: u64) -> generate::Question {
-        let request = ChatRequest {
+    /// The questions to the model, bound to the schema where one is wanted.
+    fn questions(&self, prompts: &[Prompted], attempt: u64) -> Result<Vec<generate::Question>> {
+        let mut sampling = self.sampling.clone();
+        if let (true, Some(schema)) = (self.schema, self.form()?.schema(&self.mode)) {
+            sampling.optional.insert(schema::FIELD.to_owned(), schema);
+        }
+        let request = |prompt: &Prompted| ChatRequest {
             model: self.model.clone(),
             messages: prompt.messages(),
-            sampling: self.sampling.clone(),
+            sampling: sampling.clone(),
             n: 1,
         };
-        generate::Question { request, attempt }
+        let requests = prompts.iter().map(request);
+        Ok(requests
+            .map(|request| generate::Question { request, attempt })
+            .collect())
     }
 
     fn row(&self, case: &Case<'_>, prompt: Prompted, read: Reading) -> Judgment {
@@ -337,6 +355,7 @@ impl Judge {
             unscored,
             reply: read.reply,
             first_reply: read.first_reply,
+            schema: read.schema,
         }
     }
 
@@ -370,6 +389,7 @@ struct Reading {
     first_reply: Option<String>,
     attempt: u64,
     verdict: std::result::Result<Verdict, Unscored>,
+    schema: Option<bool>,
 }
 
 impl Reading {
@@ -385,11 +405,13 @@ impl Reading {
                 verdict(judge, &choice.text, cut_off)
             }
         };
+        let schema = reply.filter(|_| judge.schema);
         Self {
             reply: choice.map(|choice| choice.text.clone()),
             first_reply: None,
             attempt,
             verdict,
+            schema: schema.map(|reply| !reply.optional_refused),
         }
     }
 

@@ -19,9 +19,11 @@ const KEY: &str = "sk-the-very-secret";
 
 /// What the server does with one request.
 #[derive(Clone)]
-enum Act {
+pub(crate) enum Act {
     Status(u16, String),
     Reset,
+    /// This status for a request with a schema, the body for others.
+    RefuseSchema(u16, String),
 }
 
 fn says(text: &str, finish_reason: &str) -> Act {
@@ -47,7 +49,7 @@ fn status(status: u16) -> Act {
 }
 
 /// Serves the acts in turn, the last one for ever; its address and the bodies it got.
-fn server(acts: Vec<Act>) -> (String, Arc<Mutex<Vec<String>>>) {
+pub(crate) fn server(acts: Vec<Act>) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/v1", listener.local_addr().unwrap());
     let bodies = Arc::new(Mutex::new(Vec::new()));
@@ -75,22 +77,32 @@ fn serve(mut stream: TcpStream, act: &Act, seen: &Mutex<Vec<String>>) {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    seen.lock().unwrap().push(String::from_utf8(body).unwrap());
-    if let Act::Status(status, body) = act {
+    let asked = String::from_utf8(body).unwrap();
+    let answer = match act {
+        Act::Status(status, body) => Some((*status, body.as_str())),
+        Act::RefuseSchema(status, _) if asked.contains("json_schema") => Some((
+            *status,
+            r#"{"error": {"message": "no such response_format"}}"#,
+        )),
+        Act::RefuseSchema(_, body) => Some((200, body.as_str())),
+        Act::Reset => None,
+    };
+    seen.lock().unwrap().push(asked);
+    if let Some((status, body)) = answer {
         let head = format!("HTTP/1.1 {status} Word\r\ncontent-length: {}", body.len());
         // The client may be gone.
         let _ = write!(stream, "{head}\r\nconnection: close\r\n\r\n{body}");
     }
 }
 
-fn client(address: &str) -> OpenAiClient {
+pub(crate) fn client(address: &str) -> OpenAiClient {
     let mut options = OpenAiOptions::new(address);
     options.timeout = Duration::from_secs(5);
     options.api_key = Some(KEY.into());
     OpenAiClient::new(options).unwrap()
 }
 
-fn options() -> RunOptions {
+pub(crate) fn options() -> RunOptions {
     RunOptions {
         workers: 1,
         retry: RetryPolicy {

@@ -8,12 +8,16 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use llm_data::generate::{ChatReply, ChatRequest, ReplyCache, RunOptions, Runner};
+use llm_data::generate::{
+    ChatReply, ChatRequest, ModelError, ModelErrorKind, ReplyCache, RunOptions, Runner,
+};
 use llm_eval::judge::{Judge, Mode, Pairing};
 
 use crate::judge_stubs::{JUDGE, Seen, answers, hash, perfect, questions};
 
 const FOLDER: &str = "LLM_EVAL_KILL_FOLDER";
+/// Whether the judge's replies are to be bound to a schema, which the model refuses.
+const SCHEMA: &str = "LLM_EVAL_KILL_SCHEMA";
 const WORKERS: &str = "LLM_EVAL_KILL_WORKERS";
 /// The question at which the process kills itself, counted from 1.
 const DIE_AT: &str = "LLM_EVAL_KILL_AT";
@@ -37,7 +41,8 @@ fn child() {
             std::process::abort();
         }
         let seen = Seen::of(request);
-        let log = folder.join("log");
+        let refused = !request.sampling.optional.is_empty();
+        let log = folder.join(if refused { "refused" } else { "log" });
         let mut log = OpenOptions::new()
             .append(true)
             .create(true)
@@ -45,10 +50,14 @@ fn child() {
             .unwrap();
         log.write_all(format!("{:x}\n", hash(&seen.user)).as_bytes())
             .unwrap();
+        if refused {
+            return Err(ModelError::new(ModelErrorKind::Refused(400), "no schema"));
+        }
         std::thread::sleep(Duration::from_millis(2));
         // A part is asked again.
         Ok(ChatReply::new(match hash(&seen.user) % 4 {
             0 => "no verdict".to_owned(),
+            _ if judge_writes_json(&seen) => r#"{"winner": "A"}"#.to_owned(),
             _ => perfect(&seen),
         }))
     };
@@ -61,9 +70,17 @@ fn child() {
     let runner = Runner::new(&model, &cache, options).unwrap();
     let questions = questions(8);
     let answers = answers(&questions, &[("good", 2), ("poor", 1)]);
-    let judge = Judge::new(JUDGE, Mode::Pair(Pairing::default()));
+    let mut judge = Judge::new(JUDGE, Mode::Pair(Pairing::default()));
+    if std::env::var(SCHEMA).is_ok() {
+        judge.grammar = "json".parse().unwrap();
+        judge.schema = true;
+    }
     let judgments = judge.run(&runner, &questions, &answers).unwrap();
     judgments.write(folder.join("judgments.jsonl")).unwrap();
+}
+
+fn judge_writes_json(seen: &Seen) -> bool {
+    seen.instruction().contains("JSON")
 }
 
 fn spawn(folder: &Path, workers: usize) -> Command {
@@ -116,6 +133,29 @@ fn no_question_is_asked_twice() {
     }
     assert!(kills >= 8, "only {kills} kills");
     assert_eq!(result(folder.path()), undisturbed(1));
+}
+
+/// A schema that was refused is not asked with again, once there was a reply without.
+#[test]
+fn a_refused_schema_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    for die_at in [2, 4, 3, 9, 2, 1000] {
+        let mut command = spawn(folder.path(), 1);
+        command.env(SCHEMA, "1").env(DIE_AT, die_at.to_string());
+        let done = command.status().unwrap().success();
+        assert_eq!(done, die_at == 1000);
+    }
+    let (judgments, asked) = result(folder.path());
+    assert_eq!(judgments.lines().count(), 32);
+    assert!(
+        judgments
+            .lines()
+            .all(|row| row.contains(r#""schema":false"#))
+    );
+    assert!(asked.values().all(|count| *count == 1));
+    // The first process died before any reply.
+    let refused = std::fs::read_to_string(folder.path().join("refused")).unwrap();
+    assert_eq!(refused.lines().count(), 2);
 }
 
 /// Killed from outside at any time, four questions at a time: only what was under way is asked

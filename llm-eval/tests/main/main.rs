@@ -13,6 +13,7 @@ mod judge_kill;
 mod judge_panel;
 mod judge_prompts;
 mod judge_run;
+mod judge_schema;
 mod judge_stubs;
 #[cfg(feature = "local")]
 mod local;
