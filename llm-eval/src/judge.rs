@@ -7,6 +7,7 @@
 //! - A [`Standing`] is how a model fares against all others.
 //! - [`Audit`] tries a judge with probes whose right verdict is known.
 
+mod alternatives;
 mod audit;
 mod case;
 mod family;
@@ -25,7 +26,7 @@ mod task;
 
 pub use audit::{Audit, AuditReport, Probe, ProbeResult};
 pub use family::{SelfPreference, families, self_preference};
-pub use figures::{Comparisons, Figures, PairFigures, ScoreFigures, Scores};
+pub use figures::{Comparisons, Expected, Figures, PairFigures, ScoreFigures, Scores};
 pub use games::Game;
 pub use judgment::{Judged, Judgment, Judgments, Order, Unscored};
 pub use panel::{Panel, PanelComparison, PanelScore};

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use llm_data::generate::{Language, Runner};
 use llm_eval::judge::{
-    Answers, Audit, Criterion, Figures, Judge, Judgment, Mode, Pairing, Prompts, Question,
-    References, Turns, read_answers, read_questions,
+    Answers, Audit, Criterion, Expected, Figures, Judge, Judgment, Mode, Pairing, Prompts,
+    Question, References, Turns, read_answers, read_questions,
 };
 use llm_eval::verdict::{Grammar, Range};
 
@@ -44,6 +44,9 @@ struct Common {
     /// Bind replies to a JSON schema of the verdict, where the server has schemas; the grammar is json then
     #[arg(long)]
     json_schema: bool,
+    /// Ask for the tokens' log-probabilities, and say which verdict is expected by them
+    #[arg(long)]
+    logprobs: bool,
     /// Language of the prompts
     #[arg(long, value_enum, default_value = "en")]
     language: Tongue,
@@ -152,6 +155,7 @@ impl Common {
             Which::Last => Turns::Last,
         };
         judge.sampling = self.model.sampling(judge.sampling);
+        judge.sampling.logprobs = self.logprobs.then_some(ALTERNATIVES);
         judge.seed = self.seed;
         Ok(judge)
     }
@@ -180,7 +184,7 @@ impl Run {
             return asking::say_estimate(&judge.estimate(&runner, &questions, &answers, tokens)?);
         }
         let judgments = asking::watched(&runner, || Ok(judge.run(&runner, &questions, &answers)?))?;
-        warn(&judgments.rows);
+        warn(&judge, &judgments.rows);
         judgments
             .write(&self.out)
             .with_context(|| self.out.display().to_string())?;
@@ -192,13 +196,25 @@ impl Run {
     }
 }
 
+/// To each token, which is as many as servers give.
+const ALTERNATIVES: u8 = 20;
+
 /// Says on stderr what the judge's server did not do of what was asked.
-fn warn(rows: &[Judgment]) {
+fn warn(judge: &Judge, rows: &[Judgment]) {
     let refused = rows.iter().filter(|row| row.schema == Some(false)).count();
     if refused > 0 {
         eprintln!(
             "warning: the server refused the JSON schema; {refused} of {} judgments were made without",
             rows.len()
+        );
+    }
+    let verdicts = rows.iter().filter(|row| row.verdict.is_some());
+    let bare = verdicts.clone().filter(|row| row.expected.is_none());
+    let (all, bare) = (verdicts.count(), bare.count());
+    if judge.sampling.logprobs.is_some() && bare > 0 {
+        eprintln!(
+            "warning: {bare} of {all} verdicts have no expected value: no log-probabilities came with \
+             them, or they do not tell"
         );
     }
 }
@@ -225,7 +241,7 @@ impl AuditArgs {
             return asking::say_estimate(&audit.estimate(&runner, tokens)?);
         }
         let report = asking::watched(&runner, || Ok(audit.run(&runner)?))?;
-        warn(&report.judgments.rows);
+        warn(&judge, &report.judgments.rows);
         if common.json {
             return say(serde_json::to_string_pretty(&report)?);
         }
@@ -258,6 +274,12 @@ pub(super) fn print(figures: &Figures) -> Result<()> {
             format!(" ({:.3} to {:.3})", interval.low, interval.high)
         })
     };
+    let expected = |expected: Option<Expected>| {
+        expected.map_or_else(String::new, |expected| {
+            let (mean, spread) = (expected.mean, spread(expected.estimate));
+            format!("; expected {mean:.3}{spread} of {}", expected.n)
+        })
+    };
     for score in &figures.scores {
         let mean = score
             .overall
@@ -265,10 +287,11 @@ pub(super) fn print(figures: &Figures) -> Result<()> {
             .map_or_else(|| "–".to_owned(), |mean| format!("{mean:.3}"));
         let interval = spread(score.overall.estimate);
         say(format_args!(
-            "{}: {} of {} answers scored, mean {mean}{interval}",
+            "{}: {} of {} answers scored, mean {mean}{interval}{}",
             score.model,
             score.overall.scored,
-            score.overall.scored + score.overall.unscored
+            score.overall.scored + score.overall.unscored,
+            expected(score.overall.expected)
         ))?;
     }
     for pair in &figures.pairs {
@@ -276,7 +299,7 @@ pub(super) fn print(figures: &Figures) -> Result<()> {
         let rate = all.adjusted_win_rate;
         let rate = rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.3}"));
         say(format_args!(
-            "{} against {}: {} wins, {} losses, {} ties ({} inconsistent), {} without a verdict; win rate {rate}{}",
+            "{} against {}: {} wins, {} losses, {} ties ({} inconsistent), {} without a verdict; win rate {rate}{}{}",
             pair.model_1,
             pair.model_2,
             all.outcomes.wins,
@@ -284,7 +307,8 @@ pub(super) fn print(figures: &Figures) -> Result<()> {
             all.outcomes.ties,
             all.inconsistent,
             all.unscored,
-            spread(all.estimate)
+            spread(all.estimate),
+            expected(all.expected)
         ))?;
     }
     Ok(())

@@ -1,9 +1,11 @@
 //! `judge`, as its users run it.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{fail, program, succeed};
 
@@ -168,4 +170,89 @@ fn a_model_on_this_machine_judges_and_figures_are_replayed() {
     );
     let report = ask("audit", &["--mode", "single", "--dry-run"]);
     assert!(report.contains("to ask"), "{report}");
+}
+
+/// A server that has no schemas, and log-probabilities but for the model `bare`.
+fn serve(stream: &mut TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap() == 0 || line == "\r\n" {
+            break;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut asked = vec![0; length];
+    reader.read_exact(&mut asked).unwrap();
+    let asked: Value = serde_json::from_slice(&asked).unwrap();
+    let token = |text: &str, others: Value| json!({"token": text, "logprob": -0.2876820724517809, "top_logprobs": others});
+    let a = json!([{"token": "A", "logprob": -0.2876820724517809}, {"token": "B", "logprob": -1.3862943611198906}]);
+    let start = token("{\"winner\": \"", json!([]));
+    let tokens = json!([start, token("A", a), token("\"}", json!([]))]);
+    let mut choice =
+        json!({"message": {"content": "{\"winner\": \"A\"}"}, "finish_reason": "stop"});
+    if asked["logprobs"] == true && asked["model"] != "bare" {
+        choice["logprobs"] = json!({"content": tokens});
+    }
+    let (status, body) = match asked.get("response_format") {
+        Some(_) => (400, json!({"error": {"message": "unknown field"}})),
+        None => (200, json!({"choices": [choice]})),
+    };
+    let body = body.to_string();
+    let head = format!("HTTP/1.1 {status} Word\r\ncontent-length: {}", body.len());
+    write!(stream, "{head}\r\nconnection: close\r\n\r\n{body}").unwrap();
+}
+
+#[test]
+fn what_a_server_lacks_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}/v1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            serve(&mut stream.unwrap());
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, row: Value| {
+        std::fs::write(dir.path().join(name), row.to_string()).unwrap();
+    };
+    let question = json!({"question_id": 1, "category": "facts", "turns": ["Name a colour."]});
+    write("questions.jsonl", question);
+    for (model, text) in [("a", "Red."), ("b", "Blue.")] {
+        let choices = json!([{"index": 0, "turns": [text]}]);
+        let answer = json!({"question_id": 1, "answer_id": model, "model_id": model,
+            "choices": choices, "tstamp": 0.0});
+        write(&format!("{model}.jsonl"), answer);
+    }
+    let ask = |model: &str, more: &[&str]| {
+        let arguments = "run --questions questions.jsonl --answers a.jsonl b.jsonl --out out.jsonl";
+        let mut judge = judge(&arguments.split(' ').collect::<Vec<_>>());
+        judge.args(["--endpoint", &endpoint, "--model", model]);
+        let output = judge.current_dir(&dir).args(more).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let [figures, warnings] = ask("full", &["--json-schema", "--logprobs"]);
+    // 0.75 for the first place, in both orders.
+    assert!(
+        figures.contains("win rate 0.500; expected 0.500 of 1"),
+        "{figures}"
+    );
+    assert!(
+        warnings.contains("refused the JSON schema; 2 of 2 judgments"),
+        "{warnings}"
+    );
+    assert!(!warnings.contains("expected value"), "{warnings}");
+    let [figures, warnings] = ask("bare", &["--grammar", "json", "--logprobs"]);
+    assert!(!figures.contains("expected"), "{figures}");
+    assert!(
+        warnings.contains("2 of 2 verdicts have no expected value"),
+        "{warnings}"
+    );
+    assert!(!warnings.contains("schema"), "{warnings}");
+    let [_, warnings] = ask("full", &["--grammar", "json"]);
+    assert_eq!(warnings, "");
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
+use super::files::Id;
 use super::games::Game;
 use super::judgment::{Judged, Judgments, Unscored};
 use crate::error::Result;
@@ -60,6 +61,33 @@ pub struct Scores {
     /// The mean with its error, the turns of a question taken together; `None` with fewer than two
     /// questions.
     pub estimate: Option<stats::Estimate>,
+    /// The expected scores, where judgments have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
+}
+
+/// Expected verdicts, by a judge's log-probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Expected {
+    /// How many there are.
+    pub n: usize,
+    /// Their mean.
+    pub mean: f64,
+    /// The mean with its error, the turns of a question taken together; `None` with fewer than two
+    /// questions.
+    pub estimate: Option<stats::Estimate>,
+}
+
+impl Expected {
+    /// `None` without values, each of which comes with its question.
+    fn of<'a>(values: impl Iterator<Item = (f64, &'a Id)>, level: f64) -> Option<Self> {
+        let (values, questions): (Vec<f64>, Vec<&Id>) = values.unzip();
+        Some(Self {
+            n: values.len(),
+            mean: stats::mean(&values).ok()?,
+            estimate: stats::clustered_mean(&values, &questions, level).ok(),
+        })
+    }
 }
 
 /// A judge's comparisons of two models.
@@ -93,6 +121,10 @@ pub struct Comparisons {
     /// The same with its error, the turns of a question taken together; `None` with fewer than two
     /// questions.
     pub estimate: Option<stats::Estimate>,
+    /// The expected preferences for the first model, the mean of both orders, where judgments have
+    /// them: beside the adjusted win rate, what the judge's doubts add.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
 }
 
 impl Judgments {
@@ -152,7 +184,11 @@ fn scores(rows: &[&super::judgment::Judgment], level: f64) -> Scores {
         .iter()
         .filter_map(|row| Some((row.score?, &row.question_id)));
     let (values, questions): (Vec<f64>, Vec<_>) = scored.unzip();
+    let expected = rows
+        .iter()
+        .filter_map(|row| Some((row.expected?.value, &row.question_id)));
     Scores {
+        expected: Expected::of(expected, level),
         scored: values.len(),
         unscored: rows.len() - values.len(),
         sum: values.iter().sum(),
@@ -189,7 +225,11 @@ pub(super) fn comparisons(games: &[&Game], level: f64) -> Comparisons {
     let (decided, questions): (Vec<_>, Vec<_>) = decided.unzip();
     let values: Vec<f64> = decided.iter().map(|outcome| outcome.score()).collect();
     let outcomes: Outcomes = decided.into_iter().collect();
+    let expected = games
+        .iter()
+        .filter_map(|game| Some((game.expected?, &game.question_id)));
     Comparisons {
+        expected: Expected::of(expected, level),
         inconsistent: games.iter().filter(|game| game.is_inconsistent()).count(),
         unscored: games.len() - values.len(),
         adjusted_win_rate: outcomes.adjusted_win_rate().ok(),

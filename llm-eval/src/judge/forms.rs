@@ -61,6 +61,14 @@ impl Form {
         }
     }
 
+    /// Whether the verdict is one letter, word or number, whose alternatives tell the judge's doubts.
+    pub(super) fn is_one_symbol(self) -> bool {
+        matches!(
+            self,
+            Self::Rating(_) | Self::Pair | Self::AlpacaEval | Self::Json(_)
+        )
+    }
+
     /// What the judge is told about it.
     pub(super) fn text(self, prompts: &Prompts, mode: &Mode) -> String {
         let name = match self {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::stats::Outcome;
 
 /// A comparison of two models' answers by one judge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Game {
     /// The judge.
     pub judge: String,
@@ -33,6 +33,10 @@ pub struct Game {
     /// The result for `model_1`: the verdict that both orders share. Where they disagree it is a
     /// tie; where one is missing there is none.
     pub outcome: Option<Outcome>,
+    /// What `model_1` gets on average by the judge's log-probabilities (a win 1, a tie ½), the mean of
+    /// both orders; `None` where they are missing in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<f64>,
 }
 
 impl Game {
@@ -187,6 +191,12 @@ impl Orders<'_> {
             (Some(_), None) => given,
             (None, _) => swapped.map(Outcome::swapped),
         };
+        let value = |row: &Judgment| row.expected.map(|expected| expected.value);
+        let expected = match (self.given, self.swapped) {
+            (Some(one), Some(two)) => value(one).zip(value(two)).map(|(a, b)| (a + 1.0 - b) / 2.0),
+            (Some(one), None) => value(one),
+            (None, two) => two.and_then(value).map(|b| 1.0 - b),
+        };
         Some(Game {
             judge: row.judge.clone(),
             question_id: row.question_id.clone(),
@@ -198,6 +208,7 @@ impl Orders<'_> {
             swapped,
             both_orders: self.given.is_some() && self.swapped.is_some(),
             outcome,
+            expected,
         })
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::files::{Id, Place, Row, read_rows, write_rows};
 use crate::error::{Error, Result};
-use crate::stats::Outcome;
+use crate::stats::{ExpectedPreference, Outcome};
 use crate::verdict::{Preference, Reason, Verdict};
 
 /// Whose answers were judged.
@@ -67,7 +67,8 @@ pub enum Unscored {
 /// `attempt` (1 where the judge was asked again), `verdict` (`{"score": 7}`, `{"pair": [8, 9]}`,
 /// `{"preference": "A>B"}`, `{"scores": {"clarity": 7}}`, or null), `score` (of one answer),
 /// `unscored` (why there is no verdict), `reply` (as it came), `first_reply` (the one that was asked
-/// for again), `schema` (whether the server took the JSON schema, where one was asked for).
+/// for again), `schema` (whether the server took the JSON schema, where one was asked for), `expected`
+/// (`{"value": 0.83, "mass": 0.99}`, where there are log-probabilities: the verdict on average).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judgment {
     /// The question.
@@ -109,6 +110,10 @@ pub struct Judgment {
     /// Whether the server took the JSON schema; `None` where none was asked for, or no reply came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<bool>,
+    /// The verdict on average, by the judge's log-probabilities: one answer's score, or what the answer
+    /// that stood first gets (a win 1, a tie ½). `None` without them, and where they do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedPreference>,
 }
 
 impl Judgment {
@@ -127,6 +132,8 @@ impl Judgment {
     /// The field that does not go with the others, and why.
     fn inconsistency(&self) -> Option<(&'static str, &'static str)> {
         let pair = matches!(self.judged, Judged::Two { .. });
+        let expected = self.expected.map_or(0.0, |expected| expected.value);
+        let share = (0.0..=1.0).contains(&expected);
         match (&self.verdict, &self.unscored) {
             _ if !matches!(&*self.mode, "single" | "rubric" | "pair") => {
                 Some(("mode", "expected single, rubric or pair"))
@@ -143,6 +150,8 @@ impl Judgment {
             _ if self.score.is_some_and(|score| !score.is_finite()) => {
                 Some(("score", "not a number"))
             }
+            (None, _) if self.expected.is_some() => Some(("expected", "there is no verdict")),
+            _ if pair && !share => Some(("expected", "not from 0 to 1")),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use llm_data::generate::{
     self, ChatReply, ChatRequest, Estimate, FinishReason, Language, Runner, Sampling,
 };
 
+use super::alternatives::expected;
 use super::case::{Case, Prompted, Shown, Side};
 use super::forms::Form;
 use super::judgment::{Judgment, Judgments, Order, Unscored};
@@ -11,6 +12,7 @@ use super::prompts::Prompts;
 use super::schema;
 use super::task::{Answers, Mode, Question, References, Turns, check_models, check_questions};
 use crate::error::{Error, Result};
+use crate::stats::ExpectedPreference;
 use crate::verdict::{Compat, Grammar, Parsed, Range, Reason, Verdict, parse};
 
 /// A model as judge.
@@ -55,7 +57,9 @@ pub struct Judge {
     pub references: References,
     /// Which turns are judged.
     pub turns: Turns,
-    /// How replies are drawn.
+    /// How replies are drawn. With `logprobs` (20) the judgments have the verdict on average,
+    /// [`Judgment::expected`], where the server gives log-probabilities and the verdict is one letter,
+    /// word or whole number: the grammars `rating`, `pair`, `alpaca-eval` and `json`.
     pub sampling: Sampling,
     /// Whether replies are bound to a JSON schema of the verdict, with the grammar `json`, or in the
     /// mode rubric, which is asked for in JSON then. A server that refuses it (400, 422) is asked
@@ -156,6 +160,10 @@ impl Judge {
         }
         if self.schema && self.sampling.extra.contains_key(schema::FIELD) {
             return wrong("schema", "there is a response_format already");
+        }
+        if self.sampling.logprobs.is_some() && !form.is_one_symbol() {
+            let reason = "only the verdicts of rating, pair, alpaca-eval and json are one token";
+            return wrong("logprobs", reason);
         }
         let Mode::Rubric(rubric) = &self.mode else {
             return Ok(());
@@ -356,6 +364,7 @@ impl Judge {
             reply: read.reply,
             first_reply: read.first_reply,
             schema: read.schema,
+            expected: read.expected,
         }
     }
 
@@ -390,6 +399,7 @@ struct Reading {
     attempt: u64,
     verdict: std::result::Result<Verdict, Unscored>,
     schema: Option<bool>,
+    expected: Option<ExpectedPreference>,
 }
 
 impl Reading {
@@ -405,6 +415,11 @@ impl Reading {
                 verdict(judge, &choice.text, cut_off)
             }
         };
+        let read = choice.filter(|_| verdict.is_ok());
+        let expected = read.and_then(|choice| {
+            let tokens = choice.logprobs.as_ref()?;
+            expected(&judge.grammar, &choice.text, tokens)
+        });
         let schema = reply.filter(|_| judge.schema);
         Self {
             reply: choice.map(|choice| choice.text.clone()),
@@ -412,6 +427,7 @@ impl Reading {
             attempt,
             verdict,
             schema: schema.map(|reply| !reply.optional_refused),
+            expected,
         }
     }
 

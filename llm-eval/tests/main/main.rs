@@ -10,6 +10,7 @@ mod harness;
 mod judge_audit;
 mod judge_faults;
 mod judge_kill;
+mod judge_logprobs;
 mod judge_panel;
 mod judge_prompts;
 mod judge_run;
