@@ -2,7 +2,6 @@
 //! each judgment to be read. As JSON, as Markdown, and as one page of HTML that needs nothing else.
 
 mod content;
-mod difference;
 mod escape;
 mod forest;
 mod html;
@@ -21,10 +20,11 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::judge::files::Id;
 use crate::judge::{
-    Answers, Figures, Judged, Judgments, Panel, Question, Standing, check_models, check_questions,
+    Answers, Calibration, Figures, HumanLabel, Judged, Judgments, Panel, Question, Standing,
+    StyleFigures, check_models, check_questions,
 };
+use crate::stats::Bootstrap;
 
-pub use difference::Difference;
 pub use warning::Warning;
 
 /// A report of judgments. As JSON it is an object with the keys
@@ -34,17 +34,19 @@ pub use warning::Warning;
 /// - `warnings`: a list of [`Warning`]s, told by their `kind`;
 /// - `figures`: [`Figures`], those of `judge replay`;
 /// - `standings`: each model against all others, of pairs ([`Standing`]);
-/// - `score_differences`, `pair_differences`: every two models, and whether one is significantly better
-///   ([`Difference`]);
-/// - `panel`: what several judges say together ([`Panel`]), absent with one.
+/// - `panel`: what several judges say together ([`Panel`]), absent with one;
+/// - `style`: what comparisons say with length and style held equal ([`StyleFigures`]), absent without
+///   the answers;
+/// - `people`: judges against people ([`Calibration`]), absent without labels of people.
 ///
 /// ```
 /// use llm_eval::Report;
 /// use llm_eval::judge::Judgments;
+/// use llm_eval::stats::Bootstrap;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let judgments = Judgments::default();
-/// let report = Report::of(&judgments, &[], &[], 0.95)?;
+/// let report = Report::of(&judgments, &[], &[], &Bootstrap::default())?;
 /// let json = serde_json::to_string(&report)?;
 /// assert!(report.to_markdown().starts_with("# "));
 /// assert!(report.to_html().starts_with("<!DOCTYPE html>"));
@@ -63,13 +65,17 @@ pub struct Report<'a> {
     pub figures: Figures,
     /// Each model against all others.
     pub standings: Vec<Standing>,
-    /// Every two models that were scored.
-    pub score_differences: Vec<Difference>,
-    /// Every two models that were compared.
-    pub pair_differences: Vec<Difference>,
     /// What several judges say together; `None` with one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub panel: Option<Panel>,
+    /// What the comparisons say with length and style held equal, where all answers are there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub style: Vec<StyleFigures>,
+    /// Judges against people; `None` without [`with_people`](Self::with_people).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub people: Option<Calibration>,
+    #[serde(skip)]
+    options: Bootstrap,
     #[serde(skip)]
     judgments: &'a Judgments,
     #[serde(skip)]
@@ -132,8 +138,9 @@ impl Material {
 }
 
 impl<'a> Report<'a> {
-    /// A report of judgments, with intervals at `level` (0.95). Questions and answers are what the
-    /// page shows beside the judgments; either may be empty, and figures do not depend on them.
+    /// A report of judgments. Questions and answers are what the
+    /// page shows beside the judgments; either may be empty, and figures do not depend on them, but for
+    /// those of style.
     ///
     /// # Errors
     /// [`Error::Twice`](crate::Error::Twice) for two questions, or two models' answers, of one name;
@@ -142,30 +149,44 @@ impl<'a> Report<'a> {
         judgments: &'a Judgments,
         questions: &'a [Question],
         answers: &'a [Answers],
-        level: f64,
+        options: &Bootstrap,
     ) -> Result<Self> {
         check_questions(questions)?;
         check_models(answers)?;
         let judged = Material::of(judgments);
-        let figures = judgments.figures(level)?;
+        let figures = judgments.figures(options)?;
         let games = judgments.games();
         let panel = match judged.judges.len() {
             0 | 1 => None,
-            _ => Some(Panel::of(judgments, level)?),
+            _ => Some(Panel::of(judgments, options)?),
         };
+        // Without all answers, or too few comparisons, style cannot be told.
+        let characters = |text: &str| text.chars().count() as u64;
+        let style = judgments.style_figures(answers, characters, options);
+        let style = style.unwrap_or_default();
         Ok(Self {
-            level,
+            level: options.level,
             warnings: warning::warnings(judgments, &figures, &games, judged.questions),
-            standings: judgments.standings(level)?,
+            standings: judgments.standings(options)?,
             judged,
             figures,
-            score_differences: difference::of_scores(judgments, level)?,
-            pair_differences: difference::of_games(&games, level)?,
             panel,
+            style,
+            people: None,
+            options: options.clone(),
             judgments,
             questions,
             answers,
         })
+    }
+
+    /// The report with what people say of the same answers.
+    ///
+    /// # Errors
+    /// Those of [`Judgments::calibrate`].
+    pub fn with_people(self, labels: &[HumanLabel]) -> Result<Self> {
+        let people = Some(self.judgments.calibrate(labels, &self.options)?);
+        Ok(Self { people, ..self })
     }
 
     /// The report as Markdown: all tables, without the plots, whose figures the tables have, and

@@ -79,6 +79,17 @@ impl Preference {
         }
     }
 
+    /// As Arena-Hard writes it: `A>>B`, `A>B`, `A=B`, `B>A`, `B>>A`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::MuchA => "A>>B",
+            Self::A => "A>B",
+            Self::Tie => "A=B",
+            Self::B => "B>A",
+            Self::MuchB => "B>>A",
+        }
+    }
+
     /// Whether one answer is better by far.
     pub fn is_strong(self) -> bool {
         matches!(self, Self::MuchA | Self::MuchB)

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use llm_eval::judge::Judgments;
+use llm_eval::Report;
 use llm_eval::judge::files::{Format, detect, read_categories};
 use llm_eval::judge::replay::{self, Group, OnDuplicate, Options};
+use llm_eval::judge::{Judgments, read_answers, read_labels};
+use llm_eval::stats::Bootstrap;
 
-use super::run::{self, LEVEL};
+use super::show;
 use crate::cli::say;
 
 #[derive(Debug, Args)]
@@ -30,7 +32,13 @@ pub(super) struct Replay {
     /// FastChat's pairs: only those with this model, which gets no figures of its own
     #[arg(long, value_name = "MODEL")]
     baseline: Option<String>,
-    /// Seed of the resampling behind Arena-Hard's intervals
+    /// Of `judge run`'s judgments: the models' answers, a file or more, for figures with length and style held equal
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    answers: Vec<PathBuf>,
+    /// Of `judge run`'s judgments: labels of people, to correct the judges by
+    #[arg(long, value_name = "FILE")]
+    human: Option<PathBuf>,
+    /// Seed of the resampling behind intervals
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Print one JSON object (docs/evaluation.md has its keys)
@@ -38,7 +46,7 @@ pub(super) struct Replay {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Duplicates {
     /// Each counts
     Keep,
@@ -52,6 +60,9 @@ impl Replay {
     pub(super) fn run(&self) -> Result<()> {
         if self.format.is_none() && self.files.iter().all(|file| is_ours(file)) {
             return self.ours();
+        }
+        if self.human.is_some() || !self.answers.is_empty() {
+            bail!("--human and --answers go with judgments of `judge run`");
         }
         let format = match (self.format, self.files.first()) {
             (Some(format), _) => format,
@@ -81,15 +92,31 @@ impl Replay {
 
     /// Of judgments that `judge run` wrote.
     fn ours(&self) -> Result<()> {
+        let foreign = [
+            self.questions.is_some(),
+            self.baseline.is_some(),
+            self.duplicates != Duplicates::Keep,
+        ];
+        if foreign.contains(&true) {
+            bail!("--questions, --baseline and --duplicates go with judgments of other systems");
+        }
         let mut judgments = Judgments::default();
         for file in &self.files {
             judgments.rows.extend(Judgments::read(file)?.rows);
         }
-        let figures = judgments.figures(LEVEL)?;
-        match self.json {
-            true => say(serde_json::to_string_pretty(&figures)?),
-            false => run::print(&figures),
+        let mut answers = Vec::new();
+        for file in &self.answers {
+            answers.extend(read_answers(file)?);
         }
+        let options = Bootstrap {
+            seed: self.seed,
+            ..Bootstrap::default()
+        };
+        let mut report = Report::of(&judgments, &[], &answers, &options)?;
+        if let Some(path) = &self.human {
+            report = report.with_people(&read_labels(path)?)?;
+        }
+        show(&report, self.json)
     }
 }
 

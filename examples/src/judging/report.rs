@@ -8,7 +8,8 @@ use clap::Args;
 use llm_core::checkpoint::write_atomically;
 use llm_eval::Report;
 use llm_eval::judge::files::{Format, Id, detect};
-use llm_eval::judge::{Judgments, read_answers, read_questions};
+use llm_eval::judge::{Judgments, read_answers, read_labels, read_questions};
+use llm_eval::stats::Bootstrap;
 
 use super::replay::is_ours;
 use super::run::LEVEL;
@@ -29,9 +30,15 @@ pub(super) struct ReportArgs {
     /// Reference answers in FastChat's layout, which replace the questions' own
     #[arg(long, value_name = "FILE", requires = "questions")]
     references: Option<PathBuf>,
+    /// Labels of people, to correct the judges by
+    #[arg(long, value_name = "FILE")]
+    human: Option<PathBuf>,
     /// Level of the intervals
     #[arg(long, value_name = "SHARE", default_value_t = LEVEL)]
     level: f64,
+    /// Seed of the resampling behind intervals
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
     /// Write one page of HTML, with each judgment to be read
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -62,7 +69,15 @@ impl ReportArgs {
         for path in &self.files {
             judgments.rows.extend(read(path, &categories)?.rows);
         }
-        let report = Report::of(&judgments, &questions, &answers, self.level)?;
+        let options = Bootstrap {
+            level: self.level,
+            seed: self.seed,
+            ..Bootstrap::default()
+        };
+        let mut report = Report::of(&judgments, &questions, &answers, &options)?;
+        if let Some(path) = &self.human {
+            report = report.with_people(&read_labels(path)?)?;
+        }
         if let Some(path) = &self.html {
             write(path, &report.to_html())?;
         }
@@ -91,6 +106,7 @@ impl ReportArgs {
         let read: Vec<&PathBuf> = read
             .chain(&self.questions)
             .chain(&self.references)
+            .chain(&self.human)
             .collect();
         for (number, path) in self.outputs().enumerate() {
             if read.iter().any(|one| same(one, path)) {

@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use llm_data::generate::{Language, Runner};
+use llm_eval::Report;
 use llm_eval::judge::{
-    Answers, Audit, Criterion, Expected, Figures, Judge, Judgment, Mode, Pairing, Prompts,
-    Question, References, Turns, read_answers, read_questions,
+    Answers, Audit, Criterion, Judge, Judgment, Mode, Pairing, Prompts, Question, Turns,
+    read_answers, read_questions,
 };
+use llm_eval::stats::Bootstrap;
 use llm_eval::verdict::{Grammar, Range};
 
+use super::show;
 use crate::asking::{self, Limits, ModelArgs};
 use crate::cli::say;
 
@@ -29,12 +32,6 @@ struct Common {
     /// How answers are judged
     #[arg(long, value_enum, default_value = "pair")]
     mode: How,
-    /// Of pairs: only those with this model
-    #[arg(long, value_name = "MODEL")]
-    baseline: Option<String>,
-    /// Of pairs: ask once, not a second time with the answers exchanged
-    #[arg(long)]
-    one_order: bool,
     /// A criterion of a rubric, with its weight: NAME:WEIGHT:what it means
     #[arg(long, value_name = "TEXT", value_parser = criterion)]
     criterion: Vec<Criterion>,
@@ -47,15 +44,12 @@ struct Common {
     /// Ask for the tokens' log-probabilities, and say which verdict is expected by them
     #[arg(long)]
     logprobs: bool,
-    /// Language of the prompts
-    #[arg(long, value_enum, default_value = "en")]
-    language: Tongue,
+    /// Language of the prompts [default: en]
+    #[arg(long, value_enum)]
+    language: Option<Tongue>,
     /// Prompts of one's own: NAME.txt in this directory, or FastChat's judge_prompts.jsonl
     #[arg(long, value_name = "PATH")]
     prompts: Option<PathBuf>,
-    /// Which turns are judged
-    #[arg(long, value_enum, default_value = "each")]
-    turns: Which,
     /// Of the marks around what is judged
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -75,6 +69,15 @@ struct Common {
 pub(super) struct Run {
     #[command(flatten)]
     common: Common,
+    /// Of pairs: only those with this model
+    #[arg(long, value_name = "MODEL")]
+    baseline: Option<String>,
+    /// Of pairs: ask once, not a second time with the answers exchanged
+    #[arg(long)]
+    one_order: bool,
+    /// Which turns are judged
+    #[arg(long, value_enum, default_value = "each")]
+    turns: Which,
     /// Where the judgments go, an object a line
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -121,13 +124,16 @@ fn criterion(text: &str) -> Result<Criterion> {
 }
 
 impl Common {
-    fn judge(&self) -> Result<Judge> {
+    fn judge(&self, pairing: Pairing, turns: Turns) -> Result<Judge> {
+        if !self.criterion.is_empty() && self.mode != How::Rubric {
+            bail!("--criterion belongs to --mode rubric");
+        }
+        if pairing != Pairing::default() && self.mode != How::Pair {
+            bail!("--baseline and --one-order belong to --mode pair");
+        }
         let mode = match self.mode {
             How::Single => Mode::Single,
-            How::Pair => Mode::Pair(Pairing {
-                both_orders: !self.one_order,
-                baseline: self.baseline.clone(),
-            }),
+            How::Pair => Mode::Pair(pairing),
             How::Rubric => Mode::Rubric(self.criterion.clone()),
         };
         let mut judge = Judge::new(self.model.name(), mode);
@@ -139,25 +145,29 @@ impl Common {
             None => {}
         }
         judge.schema = self.json_schema;
-        let language = match self.language {
-            Tongue::En => Language::En,
-            Tongue::Zh => Language::Zh,
-        };
-        judge.prompts = match &self.prompts {
-            Some(path) if path.is_file() => Prompts::fastchat(path)?,
-            Some(path) => Prompts::from_dir(language, path)?,
-            None => Prompts::builtin(language),
-        };
-        judge.references = References::default();
-        judge.turns = match self.turns {
-            Which::First => Turns::First,
-            Which::Each => Turns::Each,
-            Which::Last => Turns::Last,
-        };
+        judge.prompts = self.prompts()?;
+        judge.turns = turns;
         judge.sampling = self.model.sampling(judge.sampling);
         judge.sampling.logprobs = self.logprobs.then_some(ALTERNATIVES);
         judge.seed = self.seed;
         Ok(judge)
+    }
+
+    fn prompts(&self) -> Result<Prompts> {
+        let language = match self.language {
+            None | Some(Tongue::En) => Language::En,
+            Some(Tongue::Zh) => Language::Zh,
+        };
+        Ok(match &self.prompts {
+            Some(path) if path.is_file() => {
+                if self.language.is_some() {
+                    bail!("--language: FastChat's prompts are in one language");
+                }
+                Prompts::fastchat(path)?
+            }
+            Some(path) => Prompts::from_dir(language, path)?,
+            None => Prompts::builtin(language),
+        })
     }
 
     fn read(&self) -> Result<(Vec<Question>, Vec<Answers>)> {
@@ -173,7 +183,16 @@ impl Common {
 impl Run {
     pub(super) fn run(&self) -> Result<()> {
         let common = &self.common;
-        let judge = common.judge()?;
+        let pairing = Pairing {
+            both_orders: !self.one_order,
+            baseline: self.baseline.clone(),
+        };
+        let turns = match self.turns {
+            Which::First => Turns::First,
+            Which::Each => Turns::Each,
+            Which::Last => Turns::Last,
+        };
+        let judge = common.judge(pairing, turns)?;
         let (questions, answers) = common.read()?;
         let model = common.model.open()?;
         let cache = asking::open_cache(&common.cache)?;
@@ -188,11 +207,12 @@ impl Run {
         judgments
             .write(&self.out)
             .with_context(|| self.out.display().to_string())?;
-        let figures = judgments.figures(LEVEL)?;
-        match common.json {
-            true => say(serde_json::to_string_pretty(&figures)?),
-            false => print(&figures),
-        }
+        let options = Bootstrap {
+            seed: common.seed,
+            ..Bootstrap::default()
+        };
+        let report = Report::of(&judgments, &questions, &answers, &options)?;
+        show(&report, common.json)
     }
 }
 
@@ -225,7 +245,7 @@ pub(super) const LEVEL: f64 = 0.95;
 impl AuditArgs {
     pub(super) fn run(&self) -> Result<()> {
         let common = &self.common;
-        let judge = common.judge()?;
+        let judge = common.judge(Pairing::default(), Turns::default())?;
         let (questions, answers) = common.read()?;
         let audit = Audit {
             judge: &judge,
@@ -260,56 +280,4 @@ impl AuditArgs {
         }
         Ok(())
     }
-}
-
-/// The figures of judgments of ours.
-pub(super) fn print(figures: &Figures) -> Result<()> {
-    say(format_args!(
-        "{} judgments, {} asked again, {} without a verdict, {} duplicates",
-        figures.judgments, figures.asked_again, figures.unscored, figures.duplicates
-    ))?;
-    let spread = |estimate: Option<llm_eval::stats::Estimate>| {
-        estimate.map_or_else(String::new, |estimate| {
-            let interval = estimate.interval;
-            format!(" ({:.3} to {:.3})", interval.low, interval.high)
-        })
-    };
-    let expected = |expected: Option<Expected>| {
-        expected.map_or_else(String::new, |expected| {
-            let (mean, spread) = (expected.mean, spread(expected.estimate));
-            format!("; expected {mean:.3}{spread} of {}", expected.n)
-        })
-    };
-    for score in &figures.scores {
-        let mean = score
-            .overall
-            .mean
-            .map_or_else(|| "–".to_owned(), |mean| format!("{mean:.3}"));
-        let interval = spread(score.overall.estimate);
-        say(format_args!(
-            "{}: {} of {} answers scored, mean {mean}{interval}{}",
-            score.model,
-            score.overall.scored,
-            score.overall.scored + score.overall.unscored,
-            expected(score.overall.expected)
-        ))?;
-    }
-    for pair in &figures.pairs {
-        let all = &pair.overall;
-        let rate = all.adjusted_win_rate;
-        let rate = rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.3}"));
-        say(format_args!(
-            "{} against {}: {} wins, {} losses, {} ties ({} inconsistent), {} without a verdict; win rate {rate}{}{}",
-            pair.model_1,
-            pair.model_2,
-            all.outcomes.wins,
-            all.outcomes.losses,
-            all.outcomes.ties,
-            all.inconsistent,
-            all.unscored,
-            spread(all.estimate),
-            expected(all.expected)
-        ))?;
-    }
-    Ok(())
 }

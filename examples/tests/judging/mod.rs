@@ -165,7 +165,10 @@ fn a_model_on_this_machine_judges_and_figures_are_replayed() {
     let figures: Value = serde_json::from_str(&figures).unwrap();
     // The tiny model knows nothing of verdicts; what it says is never a number.
     assert_eq!(
-        (&figures["judgments"], &figures["unscored"]),
+        (
+            &figures["figures"]["judgments"],
+            &figures["figures"]["unscored"]
+        ),
         (&Value::from(2), &Value::from(2))
     );
     let report = ask("audit", &["--mode", "single", "--dry-run"]);

@@ -94,6 +94,8 @@ fn judgment(
         unscored: None,
         reply: None,
         first_reply: None,
+        schema: None,
+        expected: None,
     }
 }
 

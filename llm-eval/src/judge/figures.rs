@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
+use super::difference::{self, Difference};
+use super::estimates::{estimate, rate};
 use super::files::Id;
 use super::games::Game;
-use super::judgment::{Judged, Judgments, Unscored};
+use super::judgment::{Judged, Judgment, Judgments, Unscored};
+use super::ratings::{RatingFigures, ratings};
 use crate::error::Result;
-use crate::stats::{self, Outcomes, PositionBias};
+use crate::stats::{self, Bootstrap, Outcomes, PositionBias};
 
 /// The figures of judgments.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,8 +28,14 @@ pub struct Figures {
     pub duplicates: usize,
     /// The scores of each judge for each model.
     pub scores: Vec<ScoreFigures>,
+    /// Whether one of every two models that a judge scored is better.
+    pub score_differences: Vec<Difference>,
     /// The comparisons of each judge for each pair of models.
     pub pairs: Vec<PairFigures>,
+    /// Whether one of them is better.
+    pub pair_differences: Vec<Difference>,
+    /// The models' ratings from each judge's comparisons.
+    pub ratings: Vec<RatingFigures>,
     /// What each judge's verdicts on pairs owe to the places of the answers; without those who
     /// judged fewer than two pairs in both orders.
     pub positions: BTreeMap<String, PositionBias>,
@@ -39,6 +48,10 @@ pub struct ScoreFigures {
     pub judge: String,
     /// The model.
     pub model: String,
+    /// `single` or `rubric`.
+    pub mode: String,
+    /// The grammar, whose scale the scores are on.
+    pub grammar: String,
     /// All of them.
     pub overall: Scores,
     /// By category.
@@ -80,12 +93,12 @@ pub struct Expected {
 
 impl Expected {
     /// `None` without values, each of which comes with its question.
-    fn of<'a>(values: impl Iterator<Item = (f64, &'a Id)>, level: f64) -> Option<Self> {
+    fn of<'a>(values: impl Iterator<Item = (f64, &'a Id)>, options: &Bootstrap) -> Option<Self> {
         let (values, questions): (Vec<f64>, Vec<&Id>) = values.unzip();
         Some(Self {
             n: values.len(),
             mean: stats::mean(&values).ok()?,
-            estimate: stats::clustered_mean(&values, &questions, level).ok(),
+            estimate: estimate(&values, &questions, options),
         })
     }
 }
@@ -128,13 +141,15 @@ pub struct Comparisons {
 }
 
 impl Judgments {
-    /// The figures, with intervals at `level` (0.95). No judge is asked: saved judgments give the
-    /// same.
+    /// The figures. No judge is asked: saved judgments give the same, and the same seed draws the
+    /// same on every machine. The bootstrap compares models; all intervals are at its level.
     ///
     /// # Errors
-    /// [`Error::BadOption`](crate::Error::BadOption) for a level outside (0, 1).
-    pub fn figures(&self, level: f64) -> Result<Figures> {
-        stats::wilson(0, 1, level)?;
+    /// [`Error::BadOption`](crate::Error::BadOption) for a level outside (0, 1),
+    /// [`Error::TooFew`](crate::Error::TooFew) for fewer than two resamples.
+    pub fn figures(&self, options: &Bootstrap) -> Result<Figures> {
+        options.check()?;
+        let level = options.level;
         let games = self.games();
         let reasons = self.rows.iter().filter_map(|row| row.unscored.as_ref());
         let mut unscored_by_reason = BTreeMap::new();
@@ -147,29 +162,39 @@ impl Judgments {
             unscored: unscored_by_reason.values().sum(),
             unscored_by_reason,
             duplicates: self.duplicates(),
-            scores: self.score_figures(level),
-            pairs: pair_figures(&games, level),
+            scores: self.score_figures(options),
+            score_differences: difference::of_scores(self, options)?,
+            pairs: pair_figures(&games, options),
+            pair_differences: difference::of_games(&games, options)?,
+            ratings: ratings(&games, options),
             positions: positions(&games, level),
         })
     }
 
-    fn score_figures(&self, level: f64) -> Vec<ScoreFigures> {
+    /// The judgments of single answers by judge, scale and model; of rows that occur twice the first.
+    pub(super) fn scored(&self) -> Vec<((Scale<'_>, &String), Vec<&Judgment>)> {
         let mut seen = HashSet::new();
         let scored = self.rows.iter().filter_map(|row| match &row.judged {
             Judged::One { model } => {
-                let key = (&row.judge, model, &row.mode, &row.question_id, row.turn);
-                seen.insert(key).then_some((&row.judge, model, row))
+                let key = (row.scale(), model);
+                let once = seen.insert((key, &row.question_id, row.turn));
+                once.then_some((key, row))
             }
             Judged::Two { .. } => None,
         });
-        let groups = grouped(scored.map(|(judge, model, row)| ((judge, model), row)));
+        grouped(scored)
+    }
+
+    fn score_figures(&self, options: &Bootstrap) -> Vec<ScoreFigures> {
+        let groups = self.scored().into_iter();
         groups
-            .into_iter()
-            .map(|((judge, model), rows)| {
-                let figure = |rows: &[_]| scores(rows, level);
+            .map(|((scale, model), rows)| {
+                let figure = |rows: &[_]| scores(rows, options);
                 ScoreFigures {
-                    judge: judge.clone(),
+                    judge: scale.judge.to_owned(),
                     model: model.clone(),
+                    mode: scale.mode.to_owned(),
+                    grammar: scale.grammar.to_owned(),
                     overall: figure(&rows),
                     categories: each(&rows, |row| row.category.clone(), figure),
                     turns: each(&rows, |row| row.turn, figure),
@@ -179,7 +204,25 @@ impl Judgments {
     }
 }
 
-fn scores(rows: &[&super::judgment::Judgment], level: f64) -> Scores {
+/// What scores of one scale have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Scale<'a> {
+    pub(super) judge: &'a str,
+    pub(super) mode: &'a str,
+    pub(super) grammar: &'a str,
+}
+
+impl Judgment {
+    pub(super) fn scale(&self) -> Scale<'_> {
+        Scale {
+            judge: &self.judge,
+            mode: &self.mode,
+            grammar: &self.grammar,
+        }
+    }
+}
+
+fn scores(rows: &[&Judgment], options: &Bootstrap) -> Scores {
     let scored = rows
         .iter()
         .filter_map(|row| Some((row.score?, &row.question_id)));
@@ -188,16 +231,17 @@ fn scores(rows: &[&super::judgment::Judgment], level: f64) -> Scores {
         .iter()
         .filter_map(|row| Some((row.expected?.value, &row.question_id)));
     Scores {
-        expected: Expected::of(expected, level),
+        expected: Expected::of(expected, options),
         scored: values.len(),
         unscored: rows.len() - values.len(),
         sum: values.iter().sum(),
         mean: stats::mean(&values).ok(),
-        estimate: stats::clustered_mean(&values, &questions, level).ok(),
+        estimate: estimate(&values, &questions, options),
     }
 }
 
-fn pair_figures(games: &[Game], level: f64) -> Vec<PairFigures> {
+/// The figures of games by judge and pair of models, in the order in which these come first.
+pub(super) fn pair_figures(games: &[Game], options: &Bootstrap) -> Vec<PairFigures> {
     let keyed = games
         .iter()
         .map(|game| ((&game.judge, &game.model_1, &game.model_2), game));
@@ -205,7 +249,7 @@ fn pair_figures(games: &[Game], level: f64) -> Vec<PairFigures> {
     groups
         .into_iter()
         .map(|((judge, model_1, model_2), games)| {
-            let figure = |games: &[_]| comparisons(games, level);
+            let figure = |games: &[_]| comparisons(games, options);
             PairFigures {
                 judge: judge.clone(),
                 model_1: model_1.clone(),
@@ -218,22 +262,26 @@ fn pair_figures(games: &[Game], level: f64) -> Vec<PairFigures> {
         .collect()
 }
 
-pub(super) fn comparisons(games: &[&Game], level: f64) -> Comparisons {
-    let decided = games
-        .iter()
-        .filter_map(|game| Some((game.outcome?, &game.question_id)));
-    let (decided, questions): (Vec<_>, Vec<_>) = decided.unzip();
-    let values: Vec<f64> = decided.iter().map(|outcome| outcome.score()).collect();
-    let outcomes: Outcomes = decided.into_iter().collect();
+/// The first model's scores of games with an outcome, and their questions.
+fn decided<'a>(games: &[&'a Game]) -> (Vec<f64>, Vec<&'a Id>) {
+    let decided = games.iter();
+    decided
+        .filter_map(|game| Some((game.outcome?.score(), &game.question_id)))
+        .unzip()
+}
+
+pub(super) fn comparisons(games: &[&Game], options: &Bootstrap) -> Comparisons {
+    let (values, questions) = decided(games);
+    let outcomes: Outcomes = games.iter().filter_map(|game| game.outcome).collect();
     let expected = games
         .iter()
         .filter_map(|game| Some((game.expected?, &game.question_id)));
     Comparisons {
-        expected: Expected::of(expected, level),
+        expected: Expected::of(expected, options),
         inconsistent: games.iter().filter(|game| game.is_inconsistent()).count(),
         unscored: games.len() - values.len(),
         adjusted_win_rate: outcomes.adjusted_win_rate().ok(),
-        estimate: stats::clustered_mean(&values, &questions, level).ok(),
+        estimate: rate(&values, &questions, options),
         outcomes,
     }
 }

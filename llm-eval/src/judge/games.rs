@@ -1,12 +1,11 @@
 //! Both orders of a pair as one comparison.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::files::{Id, Judge, PairJudgment, SingleJudgment};
+use super::files::Id;
 use super::judgment::{Judged, Judgment, Judgments, Order};
-use crate::error::{Error, Result};
 use crate::stats::Outcome;
 
 /// A comparison of two models' answers by one judge.
@@ -60,6 +59,7 @@ impl Game {
             given: self.swapped,
             swapped: self.given,
             outcome: self.outcome.map(Outcome::swapped),
+            expected: self.expected.map(|expected| 1.0 - expected),
             ..self.clone()
         }
     }
@@ -76,8 +76,8 @@ pub(super) fn combined(given: Outcome, swapped: Outcome) -> Outcome {
 /// A pair's judgments of one judge on one turn.
 #[derive(Default)]
 pub(super) struct Orders<'a> {
-    given: Option<&'a Judgment>,
-    swapped: Option<&'a Judgment>,
+    pub(super) given: Option<&'a Judgment>,
+    pub(super) swapped: Option<&'a Judgment>,
 }
 
 type Key<'a> = (&'a str, &'a Id, usize, &'a str, &'a str);
@@ -91,23 +91,13 @@ impl Judgments {
 
     /// How many rows repeat another one's question, turn, judge, models and order.
     pub fn duplicates(&self) -> usize {
-        let mut seen = std::collections::HashSet::new();
-        let key = |row: &Judgment| {
-            let judged = match &row.judged {
-                Judged::One { model } => (model.clone(), String::new(), None),
-                Judged::Two {
-                    model_a,
-                    model_b,
-                    order,
-                } => (model_a.clone(), model_b.clone(), Some(*order)),
-            };
-            let question = (row.question_id.clone(), row.turn, row.mode.clone());
-            (row.judge.clone(), question, judged)
-        };
-        self.rows
-            .iter()
-            .filter(|row| !seen.insert(key(row)))
-            .count()
+        let mut seen = HashSet::new();
+        let rows = self.rows.iter();
+        rows.filter(|row| {
+            let key = (row.scale(), &row.question_id, row.turn, &row.judged);
+            !seen.insert(key)
+        })
+        .count()
     }
 
     pub(super) fn orders(&self) -> Vec<Orders<'_>> {
@@ -139,40 +129,10 @@ impl Judgments {
         }
         games
     }
-
-    /// The scores as FastChat's `<judge>_single.jsonl` has them, −1 for those that are missing.
-    pub fn fastchat_single(&self) -> Vec<SingleJudgment> {
-        let row = |row: &Judgment| {
-            let Judged::One { model } = &row.judged else {
-                return None;
-            };
-            Some(SingleJudgment {
-                question_id: row.question_id.clone(),
-                model: model.clone(),
-                score: serde_json::Number::from_f64(row.score.unwrap_or(-1.0)),
-                judge: Some(Judge(row.judge.clone(), row.prompt.clone())),
-                user_prompt: None,
-                judgment: row.reply.clone(),
-                turn: u32::try_from(row.turn).ok(),
-                tstamp: None,
-                extra: serde_json::Map::new(),
-            })
-        };
-        self.rows.iter().filter_map(row).collect()
-    }
-
-    /// The comparisons as FastChat's `<judge>_pair.jsonl` has them, `error` for missing verdicts.
-    ///
-    /// # Errors
-    /// [`Error::JudgeOption`] for a pair that was judged in one order, which that file cannot hold.
-    pub fn fastchat_pair(&self) -> Result<Vec<PairJudgment>> {
-        let rows = self.orders();
-        rows.iter().map(Orders::fastchat).collect()
-    }
 }
 
 impl Orders<'_> {
-    fn game(&self) -> Option<Game> {
+    pub(super) fn game(&self) -> Option<Game> {
         let row = self.given.or(self.swapped)?;
         let Judged::Two {
             model_a, model_b, ..
@@ -209,39 +169,6 @@ impl Orders<'_> {
             both_orders: self.given.is_some() && self.swapped.is_some(),
             outcome,
             expected,
-        })
-    }
-
-    fn fastchat(&self) -> Result<PairJudgment> {
-        let one_order = || Error::JudgeOption {
-            option: "orders",
-            reason: "FastChat's file has pairs judged in both orders only".to_owned(),
-        };
-        let (given, swapped) = self.given.zip(self.swapped).ok_or_else(one_order)?;
-        let game = self.game().ok_or_else(one_order)?;
-        let winner = |outcome: Option<Outcome>| {
-            let name = match outcome {
-                Some(Outcome::First) => "model_1",
-                Some(Outcome::Second) => "model_2",
-                Some(Outcome::Tie) => "tie",
-                None => "error",
-            };
-            name.to_owned()
-        };
-        Ok(PairJudgment {
-            question_id: game.question_id,
-            model_1: game.model_1,
-            model_2: game.model_2,
-            g1_winner: winner(game.given),
-            g2_winner: winner(game.swapped.map(Outcome::swapped)),
-            judge: Some(Judge(game.judge, given.prompt.clone())),
-            g1_user_prompt: None,
-            g1_judgment: given.reply.clone(),
-            g2_user_prompt: None,
-            g2_judgment: swapped.reply.clone(),
-            turn: u32::try_from(game.turn).ok(),
-            tstamp: None,
-            extra: serde_json::Map::new(),
         })
     }
 }

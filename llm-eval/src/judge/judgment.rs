@@ -11,7 +11,7 @@ use crate::stats::{ExpectedPreference, Outcome};
 use crate::verdict::{Preference, Reason, Verdict};
 
 /// Whose answers were judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Judged {
     /// Two models' answers.
@@ -79,7 +79,7 @@ pub struct Judgment {
     pub turn: usize,
     /// `single`, `rubric` or `pair`.
     pub mode: String,
-    /// The grammar's name.
+    /// The grammar, with its range or criteria where they are not the usual ones.
     pub grammar: String,
     /// The judge.
     pub judge: String,

@@ -1,18 +1,22 @@
 //! Several judges of the same answers.
 
+mod truth;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::family::{SelfPreference, self_preference};
+use super::figures::{PairFigures, pair_figures};
 use super::files::Id;
 use super::games::Game;
 use super::judgment::{Judged, Judgments};
 use crate::error::{Error, Result};
 use crate::stats::{
-    Majority, Measurement, Outcome, PanelAgreement, Ties, krippendorff_alpha, majority,
+    self, Bootstrap, Majority, Measurement, Outcome, PanelAgreement, Ties, krippendorff_alpha,
     panel_agreement,
 };
+pub use truth::{JudgeErrors, PanelTruth};
 
 /// What a panel of judges says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +25,11 @@ pub struct Panel {
     pub judges: Vec<String>,
     /// The comparisons of pairs.
     pub comparisons: Vec<PanelComparison>,
+    /// The figures of what most judges say; `judge` is `majority`.
+    pub majority: Vec<PairFigures>,
+    /// What is true by the errors that each judge seems to make; `None` with fewer than three judges
+    /// of pairs, whose errors cannot be told apart.
+    pub dawid_skene: Option<PanelTruth>,
     /// How far the judges agree on them, a tie being an answer of its own; `None` without
     /// comparisons.
     pub agreement: Option<PanelAgreement>,
@@ -28,7 +37,8 @@ pub struct Panel {
     pub agreement_without_ties: Option<PanelAgreement>,
     /// The scores of single answers.
     pub scores: Vec<PanelScore>,
-    /// Krippendorff's α of the scores, as numbers; `None` without any, or where all are the same.
+    /// Krippendorff's α of the scores, as numbers; `None` without any, where all are the same, or where
+    /// they are on several scales.
     pub score_alpha: Option<f64>,
     /// Judges that judge their own family.
     pub self_preference: Vec<SelfPreference>,
@@ -51,6 +61,29 @@ pub struct PanelComparison {
     pub votes: Vec<Option<Outcome>>,
     /// What most judges say; a tie where as many say the one as the other.
     pub outcome: Option<Outcome>,
+    /// How likely each outcome is by [`Panel::dawid_skene`], where there is one: the first model
+    /// wins, the second, a tie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likely: Option<[f64; 3]>,
+}
+
+impl PanelComparison {
+    /// The comparison as a game of which only the outcome is known.
+    pub(super) fn game(&self, judge: &str, outcome: Option<Outcome>) -> Game {
+        Game {
+            judge: judge.to_owned(),
+            question_id: self.question_id.clone(),
+            category: self.category.clone(),
+            turn: self.turn,
+            model_1: self.model_1.clone(),
+            model_2: self.model_2.clone(),
+            given: None,
+            swapped: None,
+            both_orders: false,
+            outcome,
+            expected: None,
+        }
+    }
 }
 
 /// An answer's scores by several judges.
@@ -64,6 +97,8 @@ pub struct PanelScore {
     pub turn: usize,
     /// The model.
     pub model: String,
+    /// The grammar, whose scale the scores are on.
+    pub grammar: String,
     /// Each judge's score, in the judges' order.
     pub scores: Vec<Option<f64>>,
     /// The mean of those there are.
@@ -71,12 +106,13 @@ pub struct PanelScore {
 }
 
 impl Panel {
-    /// The panel of all judges in the judgments, with intervals at `level`. Judgments of one judge
-    /// that occur twice count once.
+    /// The panel of all judges in the judgments, with intervals at the bootstrap's level. Judgments
+    /// of one judge that occur twice count once.
     ///
     /// # Errors
     /// [`Error::TooFew`] for fewer than two judges, [`Error::BadOption`] for a level outside (0, 1).
-    pub fn of(judgments: &Judgments, level: f64) -> Result<Self> {
+    pub fn of(judgments: &Judgments, options: &Bootstrap) -> Result<Self> {
+        options.check()?;
         let mut judges: Vec<String> = Vec::new();
         for row in &judgments.rows {
             if !judges.contains(&row.judge) {
@@ -90,24 +126,42 @@ impl Panel {
                 given: judges.len(),
             });
         }
-        let comparisons = comparisons(&judges, &judgments.games());
+        let mut comparisons = comparisons(&judges, &judgments.games());
         let scores = scores(&judges, judgments);
         let votes = by_judge(&judges, &comparisons, |one| &one.votes);
         let agreement = |ties| match comparisons.is_empty() {
             true => Ok(None),
-            false => panel_agreement(&votes, ties, level).map(Some),
+            false => panel_agreement(&votes, ties, options.level).map(Some),
         };
+        let agreements = [Ties::Included, Ties::Excluded].map(agreement);
+        let [agreement, agreement_without_ties] = agreements;
+        let dawid_skene = PanelTruth::of(&judges, &mut comparisons, options)?;
         let numbers = by_judge(&judges, &scores, |one| &one.scores);
         Ok(Self {
-            agreement: agreement(Ties::Included)?,
-            agreement_without_ties: agreement(Ties::Excluded)?,
-            score_alpha: krippendorff_alpha(&numbers, Measurement::Interval).ok(),
+            agreement: agreement?,
+            agreement_without_ties: agreement_without_ties?,
+            majority: pair_figures(&majority_games(&comparisons), options),
+            dawid_skene,
+            score_alpha: match scores.iter().all(|one| one.grammar == scores[0].grammar) {
+                true => krippendorff_alpha(&numbers, Measurement::Interval).ok(),
+                false => None,
+            },
             self_preference: warnings(judgments, &judges),
             judges,
             comparisons,
             scores,
         })
     }
+
+    pub(super) fn majority_games(&self) -> Vec<Game> {
+        majority_games(&self.comparisons)
+    }
+}
+
+/// What most judges say, as games of a judge `majority`.
+fn majority_games(comparisons: &[PanelComparison]) -> Vec<Game> {
+    let game = |one: &PanelComparison| one.game("majority", one.outcome);
+    comparisons.iter().map(game).collect()
 }
 
 /// Each judge's votes on all items.
@@ -158,6 +212,7 @@ fn comparisons(judges: &[String], games: &[Game]) -> Vec<PanelComparison> {
                 model_2: model_2.clone(),
                 votes: vec![None; judges.len()],
                 outcome: None,
+                likely: None,
             });
             found.len() - 1
         });
@@ -171,7 +226,7 @@ fn comparisons(judges: &[String], games: &[Game]) -> Vec<PanelComparison> {
         }
     }
     for one in &mut found {
-        one.outcome = match majority(&one.votes) {
+        one.outcome = match stats::majority(&one.votes) {
             Majority::Label(outcome) => Some(outcome),
             Majority::Tie(_) => Some(Outcome::Tie),
             Majority::None => None,
@@ -187,13 +242,14 @@ fn scores(judges: &[String], judgments: &Judgments) -> Vec<PanelScore> {
         let Judged::One { model } = &row.judged else {
             continue;
         };
-        let key = (&row.question_id, row.turn, model);
+        let key = (&row.question_id, row.turn, model, &row.mode, &row.grammar);
         let place = *places.entry(key).or_insert_with(|| {
             found.push(PanelScore {
                 question_id: row.question_id.clone(),
                 category: row.category.clone(),
                 turn: row.turn,
                 model: model.clone(),
+                grammar: row.grammar.clone(),
                 scores: vec![None; judges.len()],
                 mean: None,
             });
@@ -206,7 +262,7 @@ fn scores(judges: &[String], judgments: &Judgments) -> Vec<PanelScore> {
     }
     for one in &mut found {
         let given: Vec<f64> = one.scores.iter().flatten().copied().collect();
-        one.mean = crate::stats::mean(&given).ok();
+        one.mean = stats::mean(&given).ok();
     }
     found
 }

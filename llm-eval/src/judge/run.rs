@@ -21,6 +21,7 @@ use crate::verdict::{Compat, Grammar, Parsed, Range, Reason, Verdict, parse};
 /// use llm_data::generate::{ChatReply, ChatRequest, ReplyCache, RunOptions, Runner};
 /// use llm_eval::judge::files::Id;
 /// use llm_eval::judge::{Answers, Judge, Mode, Pairing, Question};
+/// use llm_eval::stats::Bootstrap;
 ///
 /// # fn main() -> llm_eval::Result<()> {
 /// let model = |_: &ChatRequest| Ok(ChatReply::new("Both say the same.\n\n[[C]]"));
@@ -39,7 +40,7 @@ use crate::verdict::{Compat, Grammar, Parsed, Range, Reason, Verdict, parse};
 /// let judge = Judge::new("gpt-4", Mode::Pair(Pairing::default()));
 /// let judgments = judge.run(&runner, &[question], &answers)?;
 /// assert_eq!(judgments.rows.len(), 2);
-/// assert_eq!(judgments.figures(0.95)?.pairs[0].overall.outcomes.ties, 1);
+/// assert_eq!(judgments.figures(&Bootstrap::default())?.pairs[0].overall.outcomes.ties, 1);
 /// # Ok(())
 /// # }
 /// ```
@@ -351,7 +352,7 @@ impl Judge {
             category: case.question.category.clone(),
             turn: case.turn,
             mode: self.mode.name().to_owned(),
-            grammar: self.grammar.name().to_owned(),
+            grammar: self.grammar.to_string(),
             judge: self.model.clone(),
             judged: case.shown.judged(),
             prompt_hash: prompt.hash(),

@@ -8,7 +8,7 @@ use super::figures::{Comparisons, comparisons, each, grouped};
 use super::games::Game;
 use super::judgment::Judgments;
 use crate::error::Result;
-use crate::stats;
+use crate::stats::Bootstrap;
 
 /// A judge's comparisons of a model with all others that it met.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,13 +26,13 @@ pub struct Standing {
 }
 
 impl Judgments {
-    /// How each model fares against all others, by judge, with intervals at `level` (0.95). A
-    /// question's games against several others are taken together.
+    /// How each model fares against all others, by judge. A question's games against several others
+    /// are taken together.
     ///
     /// # Errors
     /// [`Error::BadOption`](crate::Error::BadOption) for a level outside (0, 1).
-    pub fn standings(&self, level: f64) -> Result<Vec<Standing>> {
-        stats::wilson(0, 1, level)?;
+    pub fn standings(&self, options: &Bootstrap) -> Result<Vec<Standing>> {
+        options.check()?;
         let games = self.games();
         let games: Vec<Game> = games
             .into_iter()
@@ -47,7 +47,7 @@ impl Judgments {
                 .map(|game| ((&game.judge, &game.model_1), game)),
         );
         let standing = |((judge, model), games): ((&String, &String), Vec<&Game>)| {
-            let figure = |games: &[_]| comparisons(games, level);
+            let figure = |games: &[_]| comparisons(games, options);
             Standing {
                 judge: judge.clone(),
                 model: model.clone(),

@@ -1,9 +1,8 @@
 //! What is judged: questions, answers, and the mode of judging.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use super::files::{self, Id, ModelAnswer, read_rows};
+use super::files::Id;
 use crate::error::{Error, Result};
 
 /// A question of one turn or several.
@@ -19,18 +18,17 @@ pub struct Question {
     pub reference: Vec<String>,
 }
 
-impl From<files::Question> for Question {
-    fn from(question: files::Question) -> Self {
+impl Question {
+    /// A question without a reference.
+    pub fn new(id: Id, category: impl Into<String>, turns: Vec<String>) -> Self {
         Self {
-            id: question.question_id,
-            category: question.category,
-            turns: question.turns,
-            reference: question.reference.unwrap_or_default(),
+            id,
+            category: category.into(),
+            turns,
+            reference: Vec::new(),
         }
     }
-}
 
-impl Question {
     /// Whether there is a reference answer to each turn up to this one, counted from 1.
     fn has_reference(&self, turn: usize) -> bool {
         self.reference.len() >= turn
@@ -59,68 +57,7 @@ impl Answers {
     }
 }
 
-/// Reads FastChat's `question.jsonl` and, where given, `reference_answer/<judge>.jsonl`, whose
-/// answers replace those of the questions' own field `reference`.
-///
-/// # Errors
-/// Those of [`read_rows`]; [`Error::Twice`] for a question that occurs twice.
-pub fn read_questions(path: impl AsRef<Path>, references: Option<&Path>) -> Result<Vec<Question>> {
-    let rows = read_rows::<files::Question>(path)?;
-    let mut questions = Vec::new();
-    for row in rows {
-        questions.push(Question::from(row?.1));
-    }
-    check_questions(&questions)?;
-    if let Some(references) = references {
-        let mut turns = BTreeMap::new();
-        for answers in read_answers(references)? {
-            turns.extend(answers.turns);
-        }
-        for question in &mut questions {
-            if let Some(reference) = turns.remove(&question.id) {
-                question.reference = reference;
-            }
-        }
-    }
-    Ok(questions)
-}
-
-/// Reads FastChat's `model_answer/<model>.jsonl`: the first choice of each answer, by model, in the
-/// order in which the models come first.
-///
-/// # Errors
-/// Those of [`read_rows`]; [`Error::Field`] for an answer without choices, [`Error::Twice`] for two
-/// answers of a model to one question.
-pub fn read_answers(path: impl AsRef<Path>) -> Result<Vec<Answers>> {
-    let path = path.as_ref();
-    let mut models: Vec<Answers> = Vec::new();
-    for row in read_rows::<ModelAnswer>(path)? {
-        let (line, row) = row?;
-        let choice = row.choices.into_iter().next();
-        let choice = choice.ok_or_else(|| Error::Field {
-            path: path.to_owned(),
-            line,
-            field: "choices".to_owned(),
-            reason: "no choice".to_owned(),
-        })?;
-        let place = models.iter().position(|model| model.model == row.model_id);
-        let place = place.unwrap_or_else(|| {
-            models.push(Answers {
-                model: row.model_id.clone(),
-                turns: BTreeMap::new(),
-            });
-            models.len() - 1
-        });
-        let name = format!("{}'s answer to question {}", row.model_id, row.question_id);
-        let known = models[place].turns.insert(row.question_id, choice.turns);
-        if known.is_some() {
-            return Err(twice("", name));
-        }
-    }
-    Ok(models)
-}
-
-fn twice(what: &'static str, name: String) -> Error {
+pub(super) fn twice(what: &'static str, name: String) -> Error {
     Error::Twice { what, name }
 }
 

@@ -7,7 +7,7 @@ use super::content::{Table, fixed, number};
 use super::forest::{Forest, ForestRow};
 use super::radar::{Radar, RadarSeries};
 use super::svg::SERIES;
-use crate::judge::{Comparisons, Scores};
+use crate::judge::{Comparisons, ScoreFigures, Scores};
 use crate::stats::Estimate;
 
 /// Figures of one kind.
@@ -28,6 +28,8 @@ pub(super) struct Lines {
 
 /// The figures of a model, or of a pair of models, by a judge.
 pub(super) struct Line {
+    /// Its place among the report's figures of the kind.
+    pub(super) place: usize,
     /// The model, or both.
     names: Vec<String>,
     pub(super) judge: String,
@@ -46,9 +48,9 @@ pub(super) struct Value {
 
 impl Value {
     fn new(value: Option<f64>, estimate: Option<&Estimate>, factor: f64, places: usize) -> Self {
-        // Without any spread the interval is a point, which says less than nothing.
-        let spread = estimate.filter(|estimate| estimate.standard_error > 0.0);
-        let interval = spread.map(|estimate| estimate.interval);
+        let interval = estimate.map(|estimate| estimate.interval);
+        // An interval that is a point says less than nothing.
+        let interval = interval.filter(|ends| ends.low < ends.high);
         Self {
             value: value.map(|value| factor * value),
             interval: interval.map(|ends| (factor * ends.low, factor * ends.high)),
@@ -107,8 +109,15 @@ where
 impl Lines {
     /// Models' mean scores.
     pub(super) fn scores(report: &Report<'_>) -> Self {
-        let lines = report.figures.scores.iter().map(|one| Line {
-            names: vec![one.model.clone()],
+        let scores = &report.figures.scores;
+        let mixed = scores.iter().any(|one| one.grammar != scores[0].grammar);
+        let name = |one: &ScoreFigures| match mixed {
+            true => format!("{} ({})", one.model, one.grammar),
+            false => one.model.clone(),
+        };
+        let lines = scores.iter().enumerate().map(|(place, one)| Line {
+            place,
+            names: vec![name(one)],
             judge: one.judge.clone(),
             overall: Value::from(&one.overall),
             categories: values(&one.categories),
@@ -119,7 +128,9 @@ impl Lines {
 
     /// Models' adjusted win rates against all others.
     pub(super) fn standings(report: &Report<'_>) -> Self {
-        let lines = report.standings.iter().map(|one| Line {
+        let lines = report.standings.iter().enumerate();
+        let lines = lines.map(|(place, one)| Line {
+            place,
             names: vec![one.model.clone()],
             judge: one.judge.clone(),
             overall: Value::from(&one.overall),
@@ -132,7 +143,9 @@ impl Lines {
 
     /// Pairs' adjusted win rates.
     pub(super) fn pairs(report: &Report<'_>) -> Self {
-        let lines = report.figures.pairs.iter().map(|one| Line {
+        let lines = report.figures.pairs.iter().enumerate();
+        let lines = lines.map(|(place, one)| Line {
+            place,
             names: vec![one.model_1.clone(), one.model_2.clone()],
             judge: one.judge.clone(),
             overall: Value::from(&one.overall),

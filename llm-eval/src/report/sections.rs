@@ -1,4 +1,6 @@
-//! The parts of a report, from its figures. A part is a function here and a line in `PARTS`.
+//! The parts of a report, from its figures. A part is a function and a line in `PARTS`.
+
+mod ratings;
 
 use super::Report;
 use super::content::{Block, Section, Table, fixed, number, percent};
@@ -7,7 +9,20 @@ use crate::judge::{Comparisons, Panel};
 use crate::stats::{Interval, Majority, Outcome, Outcomes, PanelAgreement, majority};
 
 const PARTS: &[fn(&Report<'_>) -> Option<Section>] = &[
-    warnings, judged, scores, pairs, categories, turns, positions, panel, method,
+    warnings,
+    judged,
+    scores,
+    pairs,
+    ratings::expected,
+    ratings::ratings,
+    ratings::style,
+    categories,
+    turns,
+    positions,
+    panel,
+    ratings::truth,
+    ratings::people,
+    method,
 ];
 
 /// All parts that the judgments have figures for.
@@ -57,18 +72,15 @@ fn judged(report: &Report<'_>) -> Option<Section> {
 
 fn scores(report: &Report<'_>) -> Option<Section> {
     let lines = Lines::scores(report);
-    let scores = &report.figures.scores;
     let head = ["", "judge", "#scored", "#no verdict", "#mean", "#interval"];
     let mut table = Table::new("Mean scores, the best first", head);
     for line in &lines.lines {
-        let of = scores
-            .iter()
-            .find(|one| one.model == line.name() && one.judge == line.judge)?;
+        let of = &report.figures.scores[line.place].overall;
         table.push([
             line.name(),
             line.judge.clone(),
-            of.overall.scored.to_string(),
-            of.overall.unscored.to_string(),
+            of.scored.to_string(),
+            of.unscored.to_string(),
             line.overall.value(),
             line.overall.interval(),
         ]);
@@ -95,7 +107,7 @@ fn differences(report: &Report<'_>) -> Option<Table> {
     ];
     let caption = "Differences of mean scores, on the questions that both have scores for";
     let mut table = Table::new(caption, head);
-    for one in &report.score_differences {
+    for one in &report.figures.score_differences {
         let interval = one.estimate.map(|estimate| estimate.interval);
         table.push([
             format!("{} − {}", one.model_1, one.model_2),
@@ -147,8 +159,7 @@ fn pairs(report: &Report<'_>) -> Option<Section> {
         let lines = Lines::standings(report);
         let mut table = Table::new("Each model against all others, the best first", COUNTS);
         for line in &lines.lines {
-            let mut all = report.standings.iter();
-            let of = all.find(|one| one.model == line.name() && one.judge == line.judge)?;
+            let of = &report.standings[line.place];
             let names = [line.name(), line.judge.clone()].into_iter();
             let figures = [line.overall.value(), line.overall.interval()];
             table.push(names.chain(counts(&of.overall)).chain(figures));
@@ -172,7 +183,7 @@ fn games(report: &Report<'_>) -> Option<Table> {
         let rate = pair.overall.adjusted_win_rate;
         let interval = pair.overall.estimate.map(|estimate| estimate.interval);
         let interval = interval.filter(|ends| ends.low < ends.high);
-        let mut all = report.pair_differences.iter();
+        let mut all = report.figures.pair_differences.iter();
         let found = all.find(|one| {
             (&one.judge, &one.model_1, &one.model_2) == (&pair.judge, &pair.model_1, &pair.model_2)
         });

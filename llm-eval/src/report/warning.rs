@@ -52,7 +52,7 @@ pub enum Warning {
         /// How many.
         questions: usize,
     },
-    /// A judge's judgments are of several modes or grammars, whose scores are not to be mixed.
+    /// A judge's scores are of several modes or grammars, each with its own figures.
     MixedScales {
         /// The judge.
         judge: String,
@@ -119,7 +119,7 @@ impl fmt::Display for Warning {
             ),
             Self::MixedScales { judge, scales } => write!(
                 f,
-                "{judge}'s judgments are of several kinds, which the means mix: {}.",
+                "{judge}'s scores are on several scales, which are not to be compared: {}.",
                 scales.join(", ")
             ),
             Self::DifferentQuestions { judge, common, any } => write!(

@@ -128,8 +128,19 @@ impl Grammar {
 }
 
 impl fmt::Display for Grammar {
+    /// As [`Grammar::from_str`] reads it: the name, and a range or criteria where they are not the
+    /// usual ones.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.name())?;
+        match self {
+            Self::Rating(range) | Self::Vicuna(range) | Self::Json(range)
+                if *range != Range::default() =>
+            {
+                write!(f, ":{}-{}", range.min(), range.max())
+            }
+            Self::Rubric { criteria, .. } => write!(f, ":{}", criteria.join(",")),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use llm_data::generate::Language;
 use llm_eval::Error;
 use llm_eval::judge::{Judge, Judged, Judgments, Mode, Order, Panel, Prompts};
+use llm_eval::stats::Bootstrap;
 
 use crate::judge_run::{pair, run};
 use crate::judge_stubs::{Seen, by_worth, facts, perfect};
@@ -29,7 +30,7 @@ fn a_panel_votes_and_agrees() {
             };
         }
     }
-    let panel = Panel::of(&all, 0.95).unwrap();
+    let panel = Panel::of(&all, &Bootstrap::default()).unwrap();
     assert_eq!(panel.judges, ["gpt-4", "claude-3", "fair-judge"]);
     assert_eq!(panel.comparisons.len(), 60);
     for one in &panel.comparisons {
@@ -51,13 +52,18 @@ fn a_panel_votes_and_agrees() {
             }
         }
     }
-    let warnings = Panel::of(&all, 0.95).unwrap().self_preference;
+    let warnings = Panel::of(&all, &Bootstrap::default())
+        .unwrap()
+        .self_preference;
     assert_eq!(
         (&*warnings[0].judge, &*warnings[0].model),
         ("gpt-4", "gpt-3.5-turbo")
     );
     all.rows.retain(|row| row.judge == "gpt-4");
-    assert!(matches!(Panel::of(&all, 0.95), Err(Error::TooFew { .. })));
+    assert!(matches!(
+        Panel::of(&all, &Bootstrap::default()),
+        Err(Error::TooFew { .. })
+    ));
 }
 
 #[test]
@@ -69,7 +75,7 @@ fn a_panel_scores() {
         let replies = move |seen: &Seen| by_worth(seen, |text| facts(text) as f64 + more);
         all.rows.extend(run(&judge, replies, 2).rows);
     }
-    let panel = Panel::of(&all, 0.95).unwrap();
+    let panel = Panel::of(&all, &Bootstrap::default()).unwrap();
     assert_eq!(panel.scores[0].scores, [Some(4.0), Some(6.0)]);
     assert_eq!(panel.scores[0].mean, Some(5.0));
     assert!(panel.score_alpha.is_some() && panel.agreement.is_none());

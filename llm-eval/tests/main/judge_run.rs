@@ -7,7 +7,7 @@ use llm_data::generate::{ChatReply, ChatRequest, Price, ReplyCache, RunOptions, 
 use llm_eval::Error;
 use llm_eval::judge::files::{Id, read_rows, write_rows};
 use llm_eval::judge::{Criterion, Judge, Judgment, Judgments, Mode, Pairing, Unscored};
-use llm_eval::stats::Outcome;
+use llm_eval::stats::{Bootstrap, Outcome};
 use llm_eval::verdict::{Grammar, Reason, Verdict};
 
 use crate::judge_stubs::{
@@ -46,7 +46,7 @@ fn moody(seen: &Seen) -> String {
 fn scores_become_means_by_category_and_turn() {
     let judgments = run(&Judge::new(JUDGE, Mode::Single), perfect, 4);
     assert_eq!(judgments.rows.len(), 10 * 3 * 2);
-    let figures = judgments.figures(0.95).unwrap();
+    let figures = judgments.figures(&Bootstrap::default()).unwrap();
     let means: Vec<_> = figures
         .scores
         .iter()
@@ -65,7 +65,7 @@ fn scores_become_means_by_category_and_turn() {
 fn pairs_are_judged_in_both_orders() {
     let judgments = run(&pair(), perfect, 4);
     assert_eq!(judgments.rows.len(), 10 * 3 * 2 * 2);
-    let figures = judgments.figures(0.95).unwrap();
+    let figures = judgments.figures(&Bootstrap::default()).unwrap();
     for pair in &figures.pairs {
         assert_eq!(pair.overall.outcomes.wins, 20, "{pair:?}");
         assert_eq!(pair.overall.adjusted_win_rate, Some(1.0));
@@ -74,7 +74,7 @@ fn pairs_are_judged_in_both_orders() {
     assert_eq!(figures.positions[JUDGE].consistency, 1.0);
     // A judge of the first place: all ties, none of them consistent.
     let figures = run(&pair(), |_| "[[A]]".to_owned(), 4)
-        .figures(0.95)
+        .figures(&Bootstrap::default())
         .unwrap();
     let overall = &figures.pairs[0].overall;
     assert_eq!((overall.outcomes.ties, overall.inconsistent), (20, 20));
@@ -159,7 +159,11 @@ fn every_grammar_can_be_asked_for() {
             let mut judge = Judge::new(JUDGE, mode.clone());
             judge.grammar = grammar.parse().unwrap();
             let judgments = run(&judge, |_| (*reply).to_owned(), 2);
-            assert_eq!(judgments.figures(0.95).unwrap().unscored, 0, "{grammar}");
+            assert_eq!(
+                judgments.figures(&Bootstrap::default()).unwrap().unscored,
+                0,
+                "{grammar}"
+            );
             assert!(judgments.rows.iter().all(|row| row.attempt == 0));
             // The kind of the other mode is none of this one's.
             let other = if mode == Mode::Single {
@@ -263,7 +267,7 @@ fn a_reply_without_a_verdict_is_asked_for_once_more() {
         row(2).unscored,
         Some(Unscored::Unparsed(Reason::OutOfRange))
     );
-    let figures = judgments.figures(0.95).unwrap();
+    let figures = judgments.figures(&Bootstrap::default()).unwrap();
     assert_eq!((figures.unscored, figures.asked_again), (6, 9));
     assert_eq!(figures.unscored_by_reason["the score is out of range"], 3);
     // They are in no mean.
@@ -276,7 +280,7 @@ fn results_do_not_depend_on_the_workers() {
     for judge in [pair(), Judge::new(JUDGE, Mode::Single)] {
         let one = run(&judge, moody, 1);
         assert_eq!(one, run(&judge, moody, 7));
-        assert!(one.figures(0.95).unwrap().asked_again > 0);
+        assert!(one.figures(&Bootstrap::default()).unwrap().asked_again > 0);
     }
 }
 
@@ -290,8 +294,8 @@ fn saved_judgments_give_the_same_figures() {
         let read = Judgments::read(&path).unwrap();
         assert_eq!(read, judgments);
         assert_eq!(
-            read.figures(0.95).unwrap(),
-            judgments.figures(0.95).unwrap()
+            read.figures(&Bootstrap::default()).unwrap(),
+            judgments.figures(&Bootstrap::default()).unwrap()
         );
     }
 }
@@ -372,15 +376,18 @@ fn rows_that_contradict_themselves_are_refused() {
 #[test]
 fn rows_that_occur_twice_count_once() {
     let mut judgments = run(&pair(), moody, 2);
-    let figures = judgments.figures(0.95).unwrap();
+    let figures = judgments.figures(&Bootstrap::default()).unwrap();
     judgments.rows.extend(judgments.rows.clone());
-    let twice = judgments.figures(0.95).unwrap();
+    let twice = judgments.figures(&Bootstrap::default()).unwrap();
     assert_eq!(twice.duplicates, judgments.rows.len() / 2);
     assert_eq!(twice.pairs, figures.pairs);
     let mut judgments = run(&Judge::new(JUDGE, Mode::Single), moody, 2);
-    let figures = judgments.figures(0.95).unwrap();
+    let figures = judgments.figures(&Bootstrap::default()).unwrap();
     judgments.rows.extend(judgments.rows.clone());
-    assert_eq!(judgments.figures(0.95).unwrap().scores, figures.scores);
+    assert_eq!(
+        judgments.figures(&Bootstrap::default()).unwrap().scores,
+        figures.scores
+    );
 }
 
 #[test]
@@ -409,7 +416,10 @@ fn fastchats_files_are_written() {
     let missing = rows
         .iter()
         .filter(|row| row.score.as_ref().unwrap().as_f64() == Some(-1.0));
-    assert_eq!(missing.count(), judgments.figures(0.95).unwrap().unscored);
+    assert_eq!(
+        missing.count(),
+        judgments.figures(&Bootstrap::default()).unwrap().unscored
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use html5ever::{ParseOpts, parse_document};
 use llm_eval::Report;
 use llm_eval::judge::files::Id;
 use llm_eval::judge::{Answers, Judged, Judgment, Judgments, Order, Question, Unscored};
+use llm_eval::stats::Bootstrap;
 use llm_eval::verdict::{Preference, Reason, Verdict};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 
@@ -53,6 +54,8 @@ pub(crate) fn row(
         verdict,
         reply: Some(format!("reply {number} of {judge}")),
         first_reply: None,
+        schema: None,
+        expected: None,
     }
 }
 
@@ -151,7 +154,7 @@ impl Element {
 
 pub(crate) fn report_of(rows: Vec<Judgment>, then: impl FnOnce(&Report<'_>)) {
     let judgments = Judgments { rows };
-    then(&Report::of(&judgments, &[], &[], 0.95).unwrap());
+    then(&Report::of(&judgments, &[], &[], &Bootstrap::default()).unwrap());
 }
 
 /// Judgments, questions and answers in which every text is hostile.
@@ -207,7 +210,7 @@ fn read(text: &str) -> String {
 #[test]
 fn texts_of_others_are_inert() {
     let (judgments, questions, answers) = hostile();
-    let report = Report::of(&judgments, &questions, &answers, 0.95).unwrap();
+    let report = Report::of(&judgments, &questions, &answers, &Bootstrap::default()).unwrap();
     let html = report.to_html();
     let found = parsed(&html);
     let count = |name: &str| found.iter().filter(|one| one.tag == name).count();
@@ -260,7 +263,7 @@ fn texts_of_others_are_inert() {
 #[test]
 fn the_page_loads_nothing_and_says_so() {
     let (judgments, questions, answers) = hostile();
-    let report = Report::of(&judgments, &questions, &answers, 0.95).unwrap();
+    let report = Report::of(&judgments, &questions, &answers, &Bootstrap::default()).unwrap();
     let found = parsed(&report.to_html());
     let policy = found
         .iter()
@@ -308,7 +311,7 @@ fn every_judgment_is_there_and_every_answer_once() {
             .collect(),
     });
     let judgments = Judgments { rows };
-    let report = Report::of(&judgments, &[], &answers, 0.95).unwrap();
+    let report = Report::of(&judgments, &[], &answers, &Bootstrap::default()).unwrap();
     let html = report.to_html();
     let found = parsed(&html);
     let of_class = |class: &str| {

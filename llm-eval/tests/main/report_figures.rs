@@ -6,6 +6,7 @@ use llm_eval::judge::files::{Format, read_categories};
 use llm_eval::judge::replay::{OnDuplicate, Options, replay};
 use llm_eval::judge::{Judgment, Judgments};
 use llm_eval::report::Warning;
+use llm_eval::stats::Bootstrap;
 use llm_eval::verdict::Preference;
 use llm_eval::{Error, Report};
 use serde_json::Value;
@@ -28,16 +29,21 @@ fn figures_are_those_of_the_judgments() {
         40,
     ));
     let judgments = Judgments { rows };
-    let report = Report::of(&judgments, &[], &[], 0.9).unwrap();
+    let at = |level| Bootstrap {
+        level,
+        ..Bootstrap::default()
+    };
+    let (tenth, certain) = (at(0.9), at(1.0));
+    let report = Report::of(&judgments, &[], &[], &tenth).unwrap();
     let json = serde_json::to_value(&report).unwrap();
-    let figures = serde_json::to_value(judgments.figures(0.9).unwrap()).unwrap();
+    let figures = serde_json::to_value(judgments.figures(&tenth).unwrap()).unwrap();
     assert_eq!(json["figures"], figures);
     assert_eq!(
         json["judged"]["models"],
         serde_json::json!(["good", "alike", "poor"])
     );
     assert!(json.get("panel").is_none());
-    let verdicts: Vec<_> = json["score_differences"]
+    let verdicts: Vec<_> = json["figures"]["score_differences"]
         .as_array()
         .unwrap()
         .iter()
@@ -72,7 +78,7 @@ fn figures_are_those_of_the_judgments() {
     }
     assert!(plots[0].1.contains("7.97 ("), "{}", plots[0].1);
     assert!(matches!(
-        Report::of(&judgments, &[], &[], 1.0),
+        Report::of(&judgments, &[], &[], &certain),
         Err(Error::BadOption { .. })
     ));
 }
@@ -110,7 +116,7 @@ fn a_few_wins_are_not_significant() {
     for (count, words) in [(3, "not significantly different"), (8, "ours is better")] {
         let rows = (0..count).flat_map(|number| games("gpt-4", number, won));
         report_of(rows.collect(), |report| {
-            let difference = &report.pair_differences[0];
+            let difference = &report.figures.pair_differences[0];
             assert_eq!((difference.difference, difference.estimate), (1.0, None));
             assert_eq!(difference.words(), words);
             assert!(report.to_markdown().contains(words));
@@ -127,7 +133,7 @@ fn standings_count_each_game_for_both() {
     {
         rows.extend(games("gpt-4", number, [Some(said), Some(said.swapped())]));
     }
-    let standings = Judgments { rows }.standings(0.95).unwrap();
+    let standings = Judgments { rows }.standings(&Bootstrap::default()).unwrap();
     let [ours, theirs] = &standings[..] else {
         panic!("{standings:?}");
     };
@@ -239,7 +245,7 @@ fn fastchats_judgments_have_the_figures_of_their_replay() {
         let path = goldens(file);
         let judgments = Judgments::read_fastchat(&path, format, &categories).unwrap();
         let theirs = serde_json::to_value(replay(&[&path], format, &options).unwrap()).unwrap();
-        let figures = judgments.figures(0.95).unwrap();
+        let figures = judgments.figures(&Bootstrap::default()).unwrap();
         for one in &figures.scores {
             let model = &theirs["models"][&one.model];
             assert_eq!(model["score"]["n"], one.overall.scored);
@@ -247,7 +253,7 @@ fn fastchats_judgments_have_the_figures_of_their_replay() {
             let math = &model["categories"]["math"]["score"]["mean"];
             assert_eq!(*math, one.categories["math"].mean.unwrap());
         }
-        for one in &judgments.standings(0.95).unwrap() {
+        for one in &judgments.standings(&Bootstrap::default()).unwrap() {
             let model = &theirs["models"][&one.model]["outcomes"];
             let outcomes = one.overall.outcomes;
             let counts = [outcomes.wins, outcomes.losses, outcomes.ties];
@@ -260,7 +266,7 @@ fn fastchats_judgments_have_the_figures_of_their_replay() {
             );
         }
         assert!(!judgments.rows.is_empty());
-        let report = Report::of(&judgments, &[], &[], 0.95).unwrap();
+        let report = Report::of(&judgments, &[], &[], &Bootstrap::default()).unwrap();
         parsed(&report.to_html());
         // They are kept as our own are.
         let dir = tempfile::tempdir().unwrap();

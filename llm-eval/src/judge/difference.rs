@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::estimates::distinct;
+use super::figures::grouped;
+use super::files::Id;
+use super::games::Game;
+use super::judgment::Judgments;
 use crate::error::Result;
-use crate::judge::files::Id;
-use crate::judge::{Game, Judged, Judgments};
 use crate::stats::{Bootstrap, Estimate, SignFlipOptions, Significance, compare, sign_flip_test};
 
 /// From so many questions on the bootstrap is trusted.
@@ -50,91 +53,69 @@ impl Difference {
 /// What the differences of two models, by judge, are made from.
 type Items<'a> = (Vec<f64>, Vec<f64>, Vec<&'a Id>);
 
-/// Of scores, every two models of a judge.
-pub(super) fn of_scores(judgments: &Judgments, level: f64) -> Result<Vec<Difference>> {
-    type Scored<'a> = BTreeMap<(&'a str, &'a Id, usize), Option<f64>>;
-    let mut models: Vec<((&str, &str), Scored<'_>)> = Vec::new();
-    for row in &judgments.rows {
-        let Judged::One { model } = &row.judged else {
-            continue;
-        };
-        let place = place_of(&mut models, (&row.judge, model));
-        let key = (&*row.mode, &row.question_id, row.turn);
-        // Of rows that occur twice the first counts, be it without a score.
-        models[place].1.entry(key).or_insert(row.score);
-    }
+/// Of scores, every two models of a judge on one scale.
+pub(super) fn of_scores(judgments: &Judgments, options: &Bootstrap) -> Result<Vec<Difference>> {
+    let groups = judgments.scored();
     let mut found = Vec::new();
-    for (place, ((judge, first), ours)) in models.iter().enumerate() {
-        for ((other, second), theirs) in &models[place + 1..] {
-            if judge != other {
-                continue;
-            }
+    for (place, ((scale, first), ours)) in groups.iter().enumerate() {
+        let others = groups[place + 1..].iter();
+        for ((_, second), theirs) in others.filter(|((other, _), _)| other == scale) {
+            let theirs: BTreeMap<_, f64> = theirs
+                .iter()
+                .filter_map(|row| Some(((&row.question_id, row.turn), row.score?)))
+                .collect();
             let mut items = Items::default();
-            for (key, score) in ours {
-                if let (Some(score), Some(Some(other))) = (score, theirs.get(key)) {
-                    items.0.push(*score);
+            for row in ours {
+                let other = theirs.get(&(&row.question_id, row.turn));
+                if let (Some(score), Some(other)) = (row.score, other) {
+                    items.0.push(score);
                     items.1.push(*other);
-                    items.2.push(key.1);
+                    items.2.push(&row.question_id);
                 }
             }
-            found.extend(difference([judge, first, second], &items, level)?);
+            found.extend(difference([scale.judge, first, second], &items, options)?);
         }
     }
     Ok(found)
 }
 
 /// Of comparisons, every pair of a judge.
-pub(super) fn of_games(games: &[Game], level: f64) -> Result<Vec<Difference>> {
-    let mut pairs: Vec<([&str; 3], Items<'_>)> = Vec::new();
-    for game in games {
-        let Some(outcome) = game.outcome else {
-            continue;
-        };
-        let place = place_of(&mut pairs, [&*game.judge, &game.model_1, &game.model_2]);
-        let items = &mut pairs[place].1;
-        items.0.push(outcome.score());
-        items.1.push(outcome.swapped().score());
-        items.2.push(&game.question_id);
+pub(super) fn of_games(games: &[Game], options: &Bootstrap) -> Result<Vec<Difference>> {
+    let names = |game| {
+        let game: &Game = game;
+        (&game.judge, &game.model_1, &game.model_2)
+    };
+    let mut found = Vec::new();
+    for ((judge, model_1, model_2), games) in grouped(games.iter().map(|game| (names(game), game)))
+    {
+        let mut items = Items::default();
+        for game in games {
+            if let Some(outcome) = game.outcome {
+                items.0.push(outcome.score());
+                items.1.push(outcome.swapped().score());
+                items.2.push(&game.question_id);
+            }
+        }
+        found.extend(difference([judge, model_1, model_2], &items, options)?);
     }
-    let found = pairs
-        .iter()
-        .map(|(names, items)| difference(*names, items, level));
-    Ok(found
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect())
-}
-
-fn place_of<K: PartialEq, V: Default>(groups: &mut Vec<(K, V)>, key: K) -> usize {
-    let known = groups.iter().position(|(known, _)| *known == key);
-    known.unwrap_or_else(|| {
-        groups.push((key, V::default()));
-        groups.len() - 1
-    })
+    Ok(found)
 }
 
 /// `None` with fewer than two questions.
 fn difference(
     [judge, model_1, model_2]: [&str; 3],
     (first, second, clusters): &Items<'_>,
-    level: f64,
+    options: &Bootstrap,
 ) -> Result<Option<Difference>> {
-    let questions = clusters
-        .iter()
-        .collect::<std::collections::BTreeSet<_>>()
-        .len();
+    let questions = distinct(clusters);
     if questions < 2 {
         return Ok(None);
     }
-    let options = Bootstrap {
-        level,
-        ..Bootstrap::default()
-    };
-    let compared = compare(first, second, clusters, &options)?;
+    let compared = compare(first, second, clusters, options)?;
     let estimate = compared.difference;
     let flips = SignFlipOptions {
-        level,
+        level: options.level,
+        seed: options.seed,
         ..SignFlipOptions::default()
     };
     let spread = questions >= FEW && estimate.standard_error > 0.0;
