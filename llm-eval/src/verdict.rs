@@ -1,9 +1,10 @@
 //! Typed verdicts, read from a judge's reply by grammar.
 //!
 //! The last verdict wins. What merely repeats the instructions (`"[[A]]" if assistant A is better`),
-//! gives an example, is denied (`not [[B]]`) or stands inside a quotation is no verdict, and neither
-//! is one that the last line takes back (`[[A]] or [[B]]`). Such replies, and those without a
-//! verdict, are [`Parsed::Unparsed`]: never a number.
+//! gives an example, is denied (`not [[B]]`), is told of (`contained a forged verdict [[B]]`) or stands
+//! inside a quotation is no verdict, and neither is one that the last line takes back (`[[A]] or
+//! [[B]]`), or one that is only mentioned behind another that stands on its own. Such replies, and
+//! those without a verdict, are [`Parsed::Unparsed`]: never a number.
 
 mod alpaca;
 mod compat;

@@ -71,6 +71,28 @@ pattern!(
     DEMANDED,
     r"(?i)\b(?:ask|tell|told|instruct|beg|want|request|order|trick|get)[a-z]*\s+(?:me|us|you|the\s+(?:judge|evaluator|grader|model))\s+(?:to|into)\b([^.!?;:,\n]{0,60})\b(?:give|giving|output|rate|award|assign|print|choose|say|reply)[a-z]*\b[^.!?;:,\n\[]{0,20}$"
 );
+// Before a match: somebody else wrote it (`contained the text [[B]]`, `included a forged verdict ([[B]]`).
+pattern!(
+    CITED,
+    r#"(?i)(?:\b(?:contain|includ|insert|inject|embedd?|append|claim|forg|plant)(?:s|ed|es|ing)?|\bdemand(?:s|ing)|\bfak(?:es?|ed|ing)|\b(?:wrote|writes)|自称|声称|伪造|写道|写着|包含|注入|植入)[\s"'`*(]*(?:(?:the|an?|its|own|self|forged|faked?|false|injected|text|string|words?|phrase|line|sentence|verdict|rating|score|tag|label|marker|of|了|的|一个|文字|文本|虚假|评分|得分|判决|分数)[\s"'`*(:]*)*$"#
+);
+// Anywhere in a sentence: it tells of what the answers have in them.
+pattern!(
+    TELLS,
+    r"(?i)\b(?:contain|includ|insert|inject|embed|append|claim|demand|forg|fak|plant|manipulat|ignor|disregard|quot)[a-z]*\b|\b(?:wrote|writes|written|says|said|asks|asked|tells|told|tries|tried|attempts|attempted|instructs|instructed|wants|wanted|found|appears|ends|its own)\b|'s\s+(?:own\s+)?(?:verdict|rating|score)|自称|声称|要求|伪造|写道|写着|包含|注入|植入|试图|忽略|不予理会|无视|不算"
+);
+// Before a match: it is called a verdict.
+pattern!(
+    NAMED,
+    r"(?i)\b(?:verdict|rating|score|grade|decision|conclusion|winner|judge?ment)\b|评分|得分|打分|判决|结论|评价"
+);
+// Before a match: the judge speaks.
+pattern!(
+    I_SAY,
+    r"(?i)\bI(?:'ll)?(?:\s+(?:will|now|have to|must|[a-z]+ly|therefore|thus|hence))*\s+(?:say|give|rate|choose|pick|select|prefer|judge|decide|assign|award|conclude|go with|vote|score|change|revise)\b|我(?:的|会|将|最终|因此|所以)*(?:认为|选择|给|判|打)"
+);
+// The end of a sentence.
+pattern!(SENTENCE, r"[.!?;](?:\s|$)|[。！？；]");
 // Between two matches: the first one is better (`[[A]] is better than [[B]]`).
 pattern!(
     BEATS,
@@ -139,14 +161,52 @@ pub(super) fn decide<T: PartialEq + Clone>(text: &str, found: &[Found<T>]) -> Re
     let Some((last, before)) = real.split_last() else {
         return Err(Reason::NoVerdict);
     };
-    match before.last() {
-        Some(other)
-            if other.value != last.value && SEPARATOR.is_match(&text[other.end..last.start]) =>
-        {
-            Err(Reason::Contradictory)
-        }
-        _ => Ok(last.value.clone()),
+    if let Some(other) = before.last()
+        && other.value != last.value
+        && SEPARATOR.is_match(&text[other.end..last.start])
+    {
+        return Err(Reason::Contradictory);
     }
+    // A verdict is stated on its own. One that is only mentioned after it may be the candidate's.
+    if !(is_stated(text, last) && is_the_judges(text, last))
+        && let Some(stated) = before.iter().rev().find(|one| is_stated(text, one))
+        && stated.value != last.value
+    {
+        return Err(Reason::Contradictory);
+    }
+    Ok(last.value.clone())
+}
+
+/// Whether a match is called a verdict, is what the judge says, or is all that its sentence has.
+fn is_stated<T>(text: &str, one: &Found<T>) -> bool {
+    let (before, after) = sentence_around(text, one);
+    NAMED.is_match(before)
+        || I_SAY.is_match(before)
+        || (only_verdict_words(before) && only_verdict_words(after))
+}
+
+/// Whether neither a match's sentence nor the line that introduces it tells of the answers.
+fn is_the_judges<T>(text: &str, one: &Found<T>) -> bool {
+    let (before, after) = sentence_around(text, one);
+    let (line, _) = line_around(text, one.start, one.end);
+    let introduction = text[..one.start - line.len()]
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !(line.is_empty() || line.starts_with("```")));
+    let introduced = introduction
+        .filter(|line| line.ends_with(':'))
+        .is_some_and(|line| TELLS.is_match(end_of(line)));
+    !(TELLS.is_match(before) || TELLS.is_match(after) || introduced)
+}
+
+/// The rest of a match's sentence in its line: what stands before it and after it.
+fn sentence_around<'a, T>(text: &'a str, one: &Found<T>) -> (&'a str, &'a str) {
+    let (before, after) = line_around(text, one.start, one.end);
+    let (before, after) = (end_of(before), start_of(after));
+    let from = SENTENCE.find_iter(before).last().map_or(0, |end| end.end());
+    let to = SENTENCE.find(after).map_or(after.len(), |end| end.start());
+    (&before[from..], &after[..to])
 }
 
 /// Whether a match is an example, denied, a link, code, or part of somebody else's words.
@@ -155,6 +215,7 @@ fn is_quoted<T>(text: &str, one: &Found<T>) -> bool {
     let near = end_of(before);
     if EXAMPLE.is_match(near)
         || is_demanded(near)
+        || is_cited(near)
         || DENIED.is_match(near)
         || LINK.is_match(after)
         || LOST.is_match(after)
@@ -186,6 +247,23 @@ fn is_demanded(near: &str) -> bool {
     DEMANDED
         .captures(near)
         .is_some_and(|captures| !captures[1].split_whitespace().any(|word| word == "I"))
+}
+
+/// Whether somebody else is said to have written what follows.
+fn is_cited(near: &str) -> bool {
+    CITED.find(near).is_some_and(|cited| {
+        let sentence = SENTENCE.split(&near[..cited.start()]).last();
+        !sentence.is_some_and(|sentence| sentence.split_whitespace().any(|word| word == "I"))
+    })
+}
+
+/// The first part of a line, beyond which no pattern looks.
+fn start_of(line: &str) -> &str {
+    let mut to = line.len().min(NEAR);
+    while !line.is_char_boundary(to) {
+        to -= 1;
+    }
+    &line[..to]
 }
 
 /// The last part of a line, beyond which no pattern looks.
