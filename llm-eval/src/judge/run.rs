@@ -178,13 +178,14 @@ impl Judge {
         {
             return wrong("mode", "a criterion's weight must be a number above 0");
         }
-        let named = |one: &str| !one.trim().is_empty() && !one.contains(['\n', ':', '[', ']']);
-        if !rubric.iter().all(|one| named(&one.name)) {
-            return wrong("mode", "a criterion needs a name in one line without `:[]`");
+        let names: Vec<String> = rubric.iter().map(|one| one.name.clone()).collect();
+        if !Grammar::can_read(&names) {
+            let reason = "a criterion needs a name in one line, apart from the others' by more than \
+                          case, without `:,[]|*()`";
+            return wrong("mode", reason);
         }
-        let names: Vec<_> = rubric.iter().map(|one| &one.name).collect();
         match &self.grammar {
-            Grammar::Rubric { criteria, .. } if criteria.iter().eq(names) => Ok(()),
+            Grammar::Rubric { criteria, .. } if *criteria == names => Ok(()),
             _ => wrong("grammar", "its criteria are not those of the rubric"),
         }
     }

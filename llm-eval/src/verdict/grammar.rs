@@ -111,6 +111,18 @@ impl Grammar {
         }
     }
 
+    fn is_known(name: &str) -> bool {
+        Self::NAMES
+            .into_iter()
+            .chain(Compat::ALL.map(Compat::name))
+            .any(|known| known == name)
+    }
+
+    /// Whether a reply can have a score for each of the criteria.
+    pub(crate) fn can_read(criteria: &[String]) -> bool {
+        rubric::are_readable(criteria)
+    }
+
     /// Reads normalised text.
     pub(super) fn read(&self, text: &str) -> std::result::Result<Verdict, Reason> {
         match self {
@@ -160,9 +172,15 @@ impl FromStr for Grammar {
                 .collect::<Vec<_>>()
                 .join(", "),
         };
+        let wrong = |reason: &str| Error::JudgeOption {
+            option: "grammar",
+            reason: format!("`{text}`: {reason}"),
+        };
         let range = || match option {
             None => Ok(Range::default()),
-            Some(option) => range(option).ok_or_else(unknown),
+            Some(option) => range(option).ok_or_else(|| {
+                wrong("a range is two numbers, the lower one first, as in `rating:0-5`")
+            }),
         };
         let grammar = match name {
             "rating" => Self::Rating(range()?),
@@ -172,15 +190,19 @@ impl FromStr for Grammar {
                 let criteria = option.map_or_else(Vec::new, |o| {
                     o.split(',').map(|c| c.trim().to_owned()).collect()
                 });
-                if criteria.iter().any(String::is_empty) {
-                    return Err(unknown());
+                if !rubric::are_readable(&criteria) {
+                    return Err(wrong(
+                        "criteria are names apart by more than case, without `:,[]|*()`",
+                    ));
                 }
                 Self::Rubric {
                     criteria,
                     range: Range::default(),
                 }
             }
-            _ if option.is_some() => return Err(unknown()),
+            name if option.is_some() && Self::is_known(name) => {
+                return Err(wrong("this grammar has no options"));
+            }
             "pair" => Self::Pair,
             "arena-hard" => Self::ArenaHard,
             "belle" => Self::Belle,

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::decide::{Found, decide};
@@ -10,7 +11,23 @@ use super::{Preference, Range, Reason, Verdict};
 
 /// An object's fields in their order, those that occur twice included.
 #[derive(Clone, PartialEq)]
-pub(super) struct Fields(Vec<(String, Value)>);
+pub(super) struct Fields(Vec<(String, Field)>);
+
+/// A field's value.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Field {
+    /// Another object.
+    Fields(Fields),
+    /// Anything else.
+    Value(Value),
+}
+
+impl Field {
+    fn is_null(&self) -> bool {
+        matches!(self, Self::Value(Value::Null))
+    }
+}
 
 impl Fields {
     /// The value of `name`, whose case does not matter; `None` when absent or `null`.
@@ -18,11 +35,12 @@ impl Fields {
     /// # Errors
     ///
     /// When the object has the field twice, with different values.
-    pub(super) fn get(&self, name: &str) -> Result<Option<&Value>, Reason> {
+    pub(super) fn get(&self, name: &str) -> Result<Option<&Field>, Reason> {
+        let name = name.to_lowercase();
         let mut values = self
             .0
             .iter()
-            .filter(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+            .filter(|(key, _)| key.trim().to_lowercase() == name)
             .map(|(_, value)| value);
         let first = values.next();
         if values.any(|value| Some(value) != first) {
@@ -30,6 +48,11 @@ impl Fields {
         } else {
             Ok(first.filter(|value| !value.is_null()))
         }
+    }
+
+    /// The fields' names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.trim())
     }
 }
 
@@ -112,12 +135,11 @@ fn of_object(fields: &Fields, range: Range) -> Option<Result<Verdict, Reason>> {
     }
 }
 
-fn preference(winner: &Value) -> Result<Preference, Reason> {
-    let name = winner
-        .as_str()
-        .ok_or(Reason::NoVerdict)?
-        .trim()
-        .to_ascii_lowercase();
+fn preference(winner: &Field) -> Result<Preference, Reason> {
+    let Field::Value(Value::String(name)) = winner else {
+        return Err(Reason::NoVerdict);
+    };
+    let name = name.trim().to_ascii_lowercase();
     let prefix = ["assistant", "model", "answer", "response"]
         .into_iter()
         .find(|prefix| name.starts_with(prefix));
@@ -130,10 +152,10 @@ fn preference(winner: &Value) -> Result<Preference, Reason> {
 }
 
 /// A score written as a number, or as a string that holds one, the highest score its denominator.
-pub(super) fn number(value: &Value, range: Range) -> Result<f64, Reason> {
+pub(super) fn number(value: &Field, range: Range) -> Result<f64, Reason> {
     let number = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => match text.split_once('/') {
+        Field::Value(Value::Number(number)) => number.as_f64(),
+        Field::Value(Value::String(text)) => match text.split_once('/') {
             Some((_, max)) if max.trim().parse() != Ok(range.max()) => None,
             Some((score, _)) => score.trim().parse().ok(),
             None => text.trim().parse().ok(),

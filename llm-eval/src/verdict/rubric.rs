@@ -6,13 +6,33 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::decide::pattern;
-use super::json::{number, objects};
+use super::json::{Field, Fields, number, objects};
+use super::text::normalise;
 use super::{Range, Reason, Verdict};
 
 pattern!(
     LINE,
-    r"(?i)^[\s\-*•#>|]*(?:[0-9]+[.)、]\s*)?[*_`]*([^:\[\]|*`\n]+?)[*_`]*\s*[:|=\-–—]\s*[*_`]*\s*(?:\[\[[\s*]*([+-]?[0-9]+(?:\.[0-9]+)?|nan)\s*分?\s*(?:/\s*([0-9]+))?[\s*]*\]\]|\[?([+-]?[0-9]+(?:\.[0-9]+)?|nan)\s*分?\s*(?:/\s*([0-9]+))?\]?[\s_*`|.,;]*(?:$|[-–—(]))"
+    r"(?i)^[\s\-*•#>|]*(?:[0-9]+[.)、]\s*)?[*_`]*([^:\[\]|*`\n]+?)[*_`]*\s*[:|=\-–—]\s*[*_`]*\s*(?:\[\[[\s*]*([+-]?[0-9]+(?:\.[0-9]+)?|nan)\s*分?\s*(?:/\s*([0-9]+))?[\s*]*\]\]|\[?([+-]?[0-9]+(?:\.[0-9]+)?|nan)\s*分?\s*(?:/\s*([0-9]+))?\]?[\s_*`|.,;]*(?:$|\(|[-–—]+\s*[^\s\-–—0-9]))"
 );
+// After a score: it is the lower end of a scale (`1 (worst) to 10`).
+pattern!(
+    SCALE,
+    r#"^(?:[^()\n]*\))?[\s"'*`]*(?:to|through|or|[-~–—]|到|至|或)[\s"'*`\[]*[0-9]"#
+);
+
+/// Whether each of the criteria can be read back for itself, from a reply that scores them all, and from
+/// the grammar's name, where commas part them.
+pub(super) fn are_readable(criteria: &[String]) -> bool {
+    if criteria.is_empty() || criteria.iter().any(|name| name.contains(',')) {
+        return criteria.is_empty();
+    }
+    let range = Range::default();
+    let scored = |name: &String| format!("{name}: [[{}]]\n", range.min());
+    let reply: String = criteria.iter().map(scored).collect();
+    normalise(&reply).is_ok_and(|reply| {
+        from_lines(&reply, criteria, range).is_ok_and(|read| read.len() == criteria.len())
+    })
+}
 
 /// The last score of each criterion, from lines (`accuracy: [[8]]`) or from an object.
 pub(super) fn scores(text: &str, criteria: &[String], range: Range) -> Result<Verdict, Reason> {
@@ -36,7 +56,13 @@ fn from_lines(
     range: Range,
 ) -> Result<BTreeMap<String, f64>, Reason> {
     let mut read = BTreeMap::new();
-    for captures in text.lines().filter_map(|line| LINE.captures(line)) {
+    for line in text.lines() {
+        let Some(captures) = LINE.captures(line) else {
+            continue;
+        };
+        if SCALE.is_match(&line[captures.get_match().end()..]) {
+            continue;
+        }
         let name = captures[1]
             .split('(')
             .next()
@@ -72,40 +98,50 @@ fn from_lines(
         .collect()
 }
 
-/// The scores in the last object that has all the criteria, directly or under `scores`.
+/// The scores in the last object that has all the criteria, directly or under `scores`; where none
+/// has, in the last one that has some.
 fn from_objects(
     text: &str,
     criteria: &[String],
     range: Range,
 ) -> Result<BTreeMap<String, f64>, Reason> {
     let (objects, cut_off) = objects(text);
+    let mut partial = BTreeMap::new();
     for one in objects.iter().rev() {
-        let nested = one
-            .value
-            .get("scores")?
-            .and_then(|scores| scores.as_object());
-        let mut read = BTreeMap::new();
-        for criterion in criteria {
-            let value = match nested {
-                Some(scores) => scores.get(criterion),
-                None => one.value.get(criterion)?,
-            };
-            if let Some(value) = value {
-                read.insert(criterion.clone(), number(value, range)?);
-            }
-        }
-        if let Some(scores) = nested.filter(|_| criteria.is_empty()) {
-            for (name, value) in scores {
-                read.insert(name.to_lowercase(), number(value, range)?);
-            }
-        }
-        if !read.is_empty() {
+        let read = from_object(&one.value, criteria, range)?;
+        if !read.is_empty() && read.len() >= criteria.len() {
             return Ok(read);
         }
+        if partial.is_empty() {
+            partial = read;
+        }
     }
-    if cut_off {
+    if cut_off && partial.is_empty() {
         Err(Reason::Truncated)
     } else {
-        Ok(BTreeMap::new())
+        Ok(partial)
     }
+}
+
+fn from_object(
+    object: &Fields,
+    criteria: &[String],
+    range: Range,
+) -> Result<BTreeMap<String, f64>, Reason> {
+    let nested = match object.get("scores")? {
+        Some(Field::Fields(scores)) => Some(scores),
+        _ => None,
+    };
+    let names: Vec<String> = match nested {
+        Some(scores) if criteria.is_empty() => scores.names().map(str::to_lowercase).collect(),
+        _ => criteria.to_vec(),
+    };
+    let mut read = BTreeMap::new();
+    for name in names {
+        if let Some(value) = nested.unwrap_or(object).get(&name)? {
+            let score = number(value, range)?;
+            read.insert(name, score);
+        }
+    }
+    Ok(read)
 }

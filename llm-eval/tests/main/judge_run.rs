@@ -223,6 +223,23 @@ fn options_that_do_not_go_together_are_refused() {
         let judge = Judge::new(JUDGE, Mode::Rubric(vec![rubric(weight)]));
         assert!(matches!(refused(&judge, &two), Error::JudgeOption { .. }));
     }
+    // No reply could have a score for these.
+    for names in [
+        &["style (tone)"][..],
+        &["use of *"],
+        &[" style"],
+        &["a, b"],
+        &["a:b"],
+        &[""],
+        &["style", "Style"],
+    ] {
+        let criteria = names.iter().map(|name| Criterion {
+            name: (*name).to_owned(),
+            ..rubric(1.0)
+        });
+        let judge = Judge::new(JUDGE, Mode::Rubric(criteria.collect()));
+        assert!(matches!(refused(&judge, &two), Error::JudgeOption { .. }));
+    }
     let mut judge = Judge::new(JUDGE, Mode::Rubric(vec![rubric(1.0)]));
     judge.grammar = Grammar::Rubric {
         criteria: vec!["y".to_owned()],

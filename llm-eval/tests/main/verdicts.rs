@@ -161,16 +161,19 @@ fn grammars_are_named() {
         parse(&grammar("rating:0-100"), "[[87]]"),
         Parsed::Verdict(Verdict::Score(87.0))
     );
-    for wrong in [
-        "ratings",
-        "rating:5-1",
-        "rating:a-b",
-        "pair:1-2",
-        "rubric:a,,b",
-        "",
+    for (wrong, reason) in [
+        ("ratings", "known are rating, pair"),
+        ("", "known are rating, pair"),
+        ("ratings:1-5", "known are rating, pair"),
+        ("rating:5-1", "the lower one first"),
+        ("rating:a-b", "a range is two numbers"),
+        ("pair:1-2", "has no options"),
+        ("rubric:a,,b", "criteria are names"),
+        ("rubric:style (tone)", "criteria are names"),
+        ("rubric:style,Style", "criteria are names"),
     ] {
         let error = wrong.parse::<Grammar>().unwrap_err().to_string();
-        assert!(error.contains("known are rating, pair"), "{error}");
+        assert!(error.contains(reason), "{wrong}: {error}");
     }
 }
 
