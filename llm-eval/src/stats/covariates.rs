@@ -124,8 +124,8 @@ pub enum StyleFormula {
     /// (a − b) / (a + b + 1) of tokens and of each count, then with mean 0 and population sd 1:
     /// FastChat's `preprocess_for_style`.
     Arena,
-    /// (a − b) / (a + b) of tokens; of each count per token (a − b) / (a + b + 1); then with mean 0
-    /// and sample sd 1: Arena-Hard 2's `show_result.py`.
+    /// (a − b) / (a + b) of tokens; of each count / (tokens + 1) again (a − b) / (a + b + 1); then
+    /// with mean 0 and sample sd 1: Arena-Hard 2's `show_result.py`.
     ArenaHard,
 }
 
@@ -209,13 +209,7 @@ fn difference(first: Style, second: Style, formula: StyleFormula) -> [f64; 4] {
         let sum = a + b + more;
         if sum > 0.0 { (a - b) / sum } else { 0.0 }
     };
-    let dense = |counts: [f64; 4], place: usize| {
-        if counts[0] > 0.0 {
-            counts[place] / counts[0]
-        } else {
-            0.0
-        }
-    };
+    let dense = |counts: [f64; 4], place: usize| counts[place] / (counts[0] + 1.0);
     std::array::from_fn(|place| match formula {
         StyleFormula::Arena => relative(a[place], b[place], 1.0),
         StyleFormula::ArenaHard if place == 0 => relative(a[0], b[0], 0.0),

@@ -13,7 +13,8 @@ are taken out of them and run:
     alpaca_helpers.py     alpaca_eval 0.6.6: alpaca_eval/metrics/helpers.py
     glm_winrate.py        alpaca_eval 0.6.6: alpaca_eval/metrics/glm_winrate.py
     alpaca_utils.py       alpaca_eval 0.6.6: alpaca_eval/utils.py
-    add_markdown_info.py  arena-hard-auto: utils/add_markdown_info.py
+    add_markdown_info.py  arena-hard-auto at 196f6b8: utils/add_markdown_info.py
+    show_result.py        arena-hard-auto at 196f6b8: show_result.py
 """
 
 import abc
@@ -23,6 +24,7 @@ import logging
 import math
 import re
 import sys
+import types
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
@@ -93,6 +95,7 @@ def alpaca(rng):
         [1, 2, 2, 1.5, 0, None, 2, 1, 2],
         [None if p < 0.05 else q for p, q in zip(rng.random(300), rng.uniform(1, 2, 300))],
         rng.choice([0.0, 1.0, 1.5, 2.0], 100).tolist(),
+        [1, 2, 0.8, 2.4, 0.3, -1, 2.6, None, 1.2],
     ):
         series = pd.Series(preferences, dtype=float)
         found = rules["AbsoluteScoringRule"]().describe_head2head(series)
@@ -229,6 +232,41 @@ def ratings(rng):
         davidson=with_ties(rows, "davidson"), rao_kupper=with_ties(rows, "rao_kupper")))
 
 
+class Tensor(np.ndarray):
+    """As much of torch's as Arena-Hard's script uses, in double precision."""
+
+    def isnan(self):
+        return np.isnan(self)
+
+
+def arena_hard_features(tokens, counts):
+    """What Arena-Hard's script makes of the styles before it fits anything."""
+    def tensor(data, dtype=None):
+        return np.asarray(data, dtype=float).view(Tensor)
+
+    seen = {}
+
+    def stop(features, outcomes, loss_type):
+        seen["features"] = np.asarray(features)
+        raise StopIteration
+
+    torch = types.SimpleNamespace(
+        tensor=tensor, zeros_like=np.zeros_like, float32=float, mean=np.mean, std=partial(np.std, ddof=1),
+        cat=lambda parts, dim: np.concatenate(parts, axis=dim).view(Tensor))
+    count = len(tokens)
+    metadata = [[{"token_len": int(t[side])} | {name: {"all": int(value)} for name, value in zip(("header", "list", "bold"), c[side])}
+                 for t, c in zip(tokens, counts)] for side in range(2)]
+    script = taken("show_result.py", "print_leaderboard_with_style_features", torch=torch, bootstrap_pairwise_model=stop,
+                   get_model_style_metadata=lambda _: dict(zip(("first", "second"), metadata)),
+                   JUDGE_SETTINGS={"all": {"baseline": "second"}},
+                   one_hot_encode=lambda models, baseline: (np.empty((count, 0)), ["first"]))
+    battles = pd.DataFrame({"model": "first", "uid": range(count), "category": "all", "scores": 0.0})
+    try:
+        script["print_leaderboard_with_style_features"](battles, "", "all", ["length", "markdown"])
+    except StopIteration:
+        return seen["features"]
+
+
 def style(rng):
     new = taken("rating_systems.py", "get_matchups_models", "preprocess_for_elo", "preprocess_for_style",
                 "contextual_bt_loss_and_grad", "fit_contextual_bt", "scale_and_offset", "compute_style_control",
@@ -252,13 +290,7 @@ def style(rng):
     found, coefficients = new["compute_style_control"](table, tol=1e-10)
 
     # Arena-Hard 2's features in double precision, its logistic regression by statsmodels.
-    def ratio(a, b, more):
-        return (a - b) / (a + b + more)
-
-    length = ratio(tokens[:, 0].astype(float), tokens[:, 1].astype(float), 0)
-    density = counts / tokens[:, :, None]
-    features = np.column_stack([length, ratio(density[:, 0], density[:, 1], 1)])
-    features = (features - features.mean(0)) / features.std(0, ddof=1)
+    features = arena_hard_features(tokens, counts)
     names, x, y = one_hot(rows)
     fit = sm.GLM(y, np.column_stack([x[:, 1:], features]), family=sm.families.Binomial()).fit(tol=1e-14, cov_type="HC0")
     beta = np.append(0, fit.params[: len(names) - 1])
