@@ -56,11 +56,13 @@ pub use kappa::{Disagreement, cohen_kappa};
 pub use krippendorff::{Measurement, krippendorff_alpha};
 pub use length::{LengthControlled, length_controlled_win_rate};
 pub use misclassification::{Misclassification, rogan_gladen};
+pub(crate) use outcome::alpaca_score;
 pub use outcome::{AlpacaWinRate, Outcome, Outcomes, alpaca_win_rate};
 pub use panel::{Agreement, Majority, PanelAgreement, Ties, agreement, majority, panel_agreement};
 pub use permutation::{SignFlip, SignFlipOptions, sign_flip_test};
 pub use position::PositionBias;
 pub use prediction_powered::{PowerTuning, PredictionPowered, prediction_powered};
+pub(crate) use random::{below, stream};
 pub use ratings::{
     Battle, BradleyTerryOptions, Coefficient, Rating, RatingInterval, RatingScale, Ratings,
     Separation, TieModel, bradley_terry, bradley_terry_controlled,

@@ -163,11 +163,17 @@ fn print(replay: &replay::Replay) -> Result<()> {
                 "{model}: AlpacaEval win rate {rate} ± {error} %, of {total}"
             ))?;
         }
-        if let Some(arena) = &figures.arena_hard {
-            let [score, low, high] = [arena.score, arena.lower, arena.upper].map(|x| number(x, 1));
-            say(format_args!(
-                "{model}: Arena-Hard score {score} % ({low} to {high})"
-            ))?;
+        let whole = [(String::new(), &figures.all)];
+        let parts = figures.categories.iter();
+        let parts = parts.map(|(category, group)| (format!(", {category}"), group));
+        for (category, group) in whole.into_iter().chain(parts) {
+            if let Some(arena) = &group.arena_hard {
+                let [score, low, high] =
+                    [Some(arena.score), arena.lower, arena.upper].map(|x| number(x, 1));
+                say(format_args!(
+                    "{model}{category}: Arena-Hard score {score} % ({low} to {high})"
+                ))?;
+            }
         }
     }
     if let Some(position) = &replay.position {

@@ -72,7 +72,8 @@ pub struct Replay {
     pub format: Format,
     /// The rows read.
     pub rows: usize,
-    /// Those of them, duplicates that do not count aside, without a verdict: no figure has them.
+    /// Those of them, duplicates that do not count aside, without a verdict: no figure has them. In
+    /// Arena-Hard v0.1 those in which a game has none; the other game counts.
     pub unparsable: usize,
     /// Judgments that occur more than once.
     pub duplicates: Duplicates,
@@ -123,9 +124,6 @@ pub struct ModelFigures {
     /// AlpacaEval's own figures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpaca_eval: Option<AlpacaEval>,
-    /// Arena-Hard's own figures.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub arena_hard: Option<ArenaHard>,
 }
 
 /// The figures of some of a model's rows.
@@ -137,6 +135,10 @@ pub struct Group {
     /// Its comparisons, where it was compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
+    /// Arena-Hard's own figures: over all rows in v0.1, by category in v2.0, which has a baseline for
+    /// each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arena_hard: Option<ArenaHard>,
 }
 
 /// AlpacaEval's figures, under its names; rates are per cent.
@@ -144,16 +146,16 @@ pub struct Group {
 pub struct AlpacaEval {
     /// The mean preference.
     pub win_rate: Option<f64>,
-    /// The standard error of that mean.
+    /// The standard error of that mean, rows taken as independent.
     pub standard_error: Option<f64>,
     /// Preferences above one half.
-    pub n_wins: usize,
+    pub n_wins: u64,
     /// Preferences below one half.
-    pub n_wins_base: usize,
+    pub n_wins_base: u64,
     /// Preferences of exactly one half.
-    pub n_draws: usize,
+    pub n_draws: u64,
     /// All preferences.
-    pub n_total: usize,
+    pub n_total: u64,
     /// The mean of the preferences rounded to win, draw or loss.
     pub discrete_win_rate: Option<f64>,
     /// The mean length of the model's answers in characters, rounded down.
@@ -164,10 +166,10 @@ pub struct AlpacaEval {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ArenaHard {
     /// The win rate against the baseline, a verdict by far counting several times and a tie half.
-    pub score: Option<f64>,
-    /// The lower end of the bootstrap interval.
+    pub score: f64,
+    /// The lower end of the bootstrap interval; `null` without resamples.
     pub lower: Option<f64>,
-    /// The upper end of the bootstrap interval.
+    /// The upper end of the bootstrap interval; `null` without resamples.
     pub upper: Option<f64>,
     /// The interval's level: .95 for v0.1, .9 for v2.0.
     pub level: f64,

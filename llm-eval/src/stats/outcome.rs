@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::summary::{average, check_count, standard_error};
-use crate::{Error, Result};
+use crate::Result;
 
 /// How a comparison of two answers, systems or slots ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -142,43 +142,43 @@ pub struct AlpacaWinRate {
     pub base_wins: u64,
     /// Draws: 1.5, and 0 in old files.
     pub draws: u64,
-    /// Annotations without preference (`null`), which count for nothing else.
+    /// Annotations without a preference: `null`, or a number that is none. They count for nothing
+    /// else, but for a number that rounds to a preference in `discrete_win_rate`, as with AlpacaEval.
     pub missing: u64,
 }
 
-/// AlpacaEval's win rate from its `preference` fields: 1 → 0, 2 → 1, between them linear, 1.5 and 0
-/// → ½, `None` left out (`alpaca_eval/metrics/winrate.py`, 0.6.6).
+/// What the second output's model gets for an annotation's `preference`: 1 → 0, 2 → 1, between them
+/// linear, 1.5 and (in old files) 0 → ½; `None` for what is no preference.
+pub(crate) fn alpaca_score(preference: f64) -> Option<f64> {
+    match preference {
+        0.0 => Some(0.5),
+        _ if (1.0..=2.0).contains(&preference) => Some(preference - 1.0),
+        _ => None,
+    }
+}
+
+/// AlpacaEval's win rate from its `preference` fields (`alpaca_eval/metrics/winrate.py`, 0.6.6); for
+/// the discrete one they are rounded first, halves to the even neighbour.
 ///
 /// # Errors
-/// Without preferences, or where one is neither 0 nor from 1 to 2.
+/// Without preferences.
 pub fn alpaca_win_rate(preferences: &[Option<f64>]) -> Result<AlpacaWinRate> {
-    let mut scores = Vec::with_capacity(preferences.len());
-    for (index, preference) in preferences.iter().enumerate() {
-        match *preference {
-            None => {}
-            Some(0.0) => scores.push(0.5),
-            Some(value) if (1.0..=2.0).contains(&value) => scores.push(value - 1.0),
-            Some(value) => {
-                return Err(Error::BadValue {
-                    what: "preferences",
-                    index,
-                    value,
-                    reason: "must be 0, or from 1 to 2",
-                });
-            }
-        }
-    }
+    let given = || preferences.iter().copied().flatten();
+    let scores: Vec<f64> = given().filter_map(alpaca_score).collect();
     check_count("preferences", scores.len(), 1)?;
+    let round = |preference: f64| match preference {
+        1.5 => 0.0,
+        _ => preference.round_ties_even(),
+    };
+    let rounded: Vec<f64> = given().map(round).filter_map(alpaca_score).collect();
     let count = |test: fn(f64) -> bool| scores.iter().filter(|score| test(**score)).count() as u64;
-    let (wins, base_wins) = (count(|score| score > 0.5), count(|score| score < 0.5));
-    let draws = count(|score| score == 0.5);
     Ok(AlpacaWinRate {
         win_rate: average(&scores),
         standard_error: standard_error(&scores).ok(),
-        discrete_win_rate: (wins as f64 + draws as f64 / 2.0) / scores.len() as f64,
-        wins,
-        base_wins,
-        draws,
+        discrete_win_rate: average(&rounded),
+        wins: count(|score| score > 0.5),
+        base_wins: count(|score| score < 0.5),
+        draws: count(|score| score == 0.5),
         missing: (preferences.len() - scores.len()) as u64,
     })
 }

@@ -1,6 +1,6 @@
 """Random judgments, and the figures that the systems' own scripts compute from them.
 
-    pip install --no-deps fschat==0.2.36 alpaca_eval==0.6.6; pip install pandas scipy scikit-learn
+    pip install --no-deps fschat==0.2.36 alpaca_eval==0.6.6; pip install pandas scipy scikit-learn statsmodels
     git clone https://github.com/lmarena/arena-hard-auto; git clone https://github.com/lm-sys/vicuna-blog-eval
     python figures.py ARENA_CLONE VICUNA_CLONE
 
@@ -20,6 +20,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
+import statsmodels.api as sm
 
 warnings.filterwarnings("ignore")
 HERE = pathlib.Path(__file__).parent
@@ -61,6 +62,12 @@ def show_result(path, function, **options):
     return tables
 
 
+def clustered_error(values, clusters):
+    """The standard error of a mean of values that are alike within clusters."""
+    fit = sm.OLS(np.asarray(values, float), np.ones(len(values))).fit(cov_type="cluster", cov_kwds={"groups": pd.factorize(np.asarray(clusters))[0]})
+    return fit.bse[0]
+
+
 def fastchat_single(categories):
     rows = []
     for question in categories:
@@ -77,7 +84,7 @@ def fastchat_single(categories):
     frame = frame[frame["score"] != -1]
     frame["category"] = frame["question_id"].map(categories)
     by_category = frame.groupby(["model", "category"])["score"].mean()
-    error = frame.groupby("model")["score"].sem()
+    error = {model: clustered_error(rows["score"], rows["question_id"]) for model, rows in frame.groupby("model")}
     return {model: {
         "mean": both[model], "first": first[(model, 1)], "second": second[(model, 2)], "standard_error": error[model],
         "categories": {category: by_category[(model, category)] for category in CATEGORIES},
@@ -101,6 +108,16 @@ def fastchat_pair(categories):
     for name, baseline in (("all", None), ("baseline", MODELS[1])):
         (table,) = show_result(path, "display_result_pairwise", baseline_model=baseline)
         result[name] = {model: row.to_dict() for model, row in table.iterrows()}
+        for model in result[name]:
+            credits, clusters = [], []
+            for row in rows:
+                models = (row["model_1"], row["model_2"])
+                if "error" in (row["g1_winner"], row["g2_winner"]) or model not in models or (baseline or model) not in models:
+                    continue
+                agreed = row["g1_winner"] == row["g2_winner"] != "tie"
+                credits.append(float(row[row["g1_winner"]] == model) if agreed else 0.5)
+                clusters.append(row["question_id"])
+            result[name][model]["standard_error"] = clustered_error(credits, clusters)
     return result
 
 
@@ -176,10 +193,10 @@ def arena_v20():
     battles["model"] = battles["model"].map(lambda name: name.split("/")[-1])
     battles["scores"] = battles["scores"].astype(float)
     result = {}
-    for model, group in battles.groupby("model"):
+    for (model, category), group in battles.groupby(["model", "category"]):
         means = pd.Series([group["scores"].sample(frac=1.0, replace=True, random_state=i).mean() for i in range(20000)])
-        result[model] = {"score": group["scores"].mean() * 100, "battles": len(group),
-                         "lower": means.quantile(0.05) * 100, "upper": means.quantile(0.95) * 100}
+        result.setdefault(model, {})[category] = {"score": group["scores"].mean() * 100, "battles": len(group),
+                                                  "lower": means.quantile(0.05) * 100, "upper": means.quantile(0.95) * 100}
     return result
 
 

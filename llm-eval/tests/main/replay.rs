@@ -85,7 +85,12 @@ fn pairs_have_fastchats_win_rates() {
             for (our_key, key) in [("wins", "win"), ("losses", "loss"), ("ties", "tie")] {
                 assert_close(&ours[our_key], &theirs[key], 0.0);
             }
-            for rate in ["win_rate", "loss_rate", "win_rate_adjusted"] {
+            for rate in [
+                "win_rate",
+                "loss_rate",
+                "win_rate_adjusted",
+                "standard_error",
+            ] {
                 assert_close(&ours[rate], &theirs[rate], 1e-12);
             }
             let by_turn: u64 = ["1", "2"]
@@ -135,20 +140,76 @@ fn judgments_have_arena_hards_scores() {
         assert_eq!(figures, again);
         let figures = serde_json::to_value(figures).unwrap();
         for (model, theirs) in expected(layout).as_object().unwrap() {
-            let ours = &figures["models"][model]["arena_hard"];
-            // v0.1's is a logistic regression's optimum, found numerically.
-            assert_close(
-                &ours["score"],
-                &theirs["score"],
-                if version == "v0.1" { 1e-5 } else { 1e-9 },
-            );
-            assert_eq!(ours["battles"], theirs["battles"]);
-            if version == "v2.0" {
+            let ours = &figures["models"][model];
+            if version == "v0.1" {
+                // A logistic regression's optimum, found numerically.
+                let ours = &ours["arena_hard"];
+                assert_close(&ours["score"], &theirs["score"], 1e-5);
+                assert_eq!(ours["battles"], theirs["battles"]);
+                continue;
+            }
+            // A board for each category, and none over all.
+            assert_eq!(ours["arena_hard"], Value::Null);
+            assert_eq!(theirs.as_object().unwrap().len(), 2);
+            for (category, theirs) in theirs.as_object().unwrap() {
+                let ours = &ours["categories"][category]["arena_hard"];
+                assert_close(&ours["score"], &theirs["score"], 1e-9);
+                assert_eq!(ours["battles"], theirs["battles"]);
                 assert_close(&ours["lower"], &theirs["lower"], 0.5);
                 assert_close(&ours["upper"], &theirs["upper"], 0.5);
             }
         }
     }
+}
+
+/// A game without a verdict is counted, and the row's other game counts, as in Arena-Hard v0.1's
+/// script; a row without games has no verdict either.
+#[test]
+fn arena_hards_missing_games_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("judgments.jsonl");
+    let row = |question: &str, games: &str| {
+        format!(
+            "{{\"question_id\": \"{question}\", \"model\": \"m\", \"judge\": \"j\", \"games\": [{games}]}}\n"
+        )
+    };
+    let rows = row("one", r#"null, {"score": "A>B"}"#)
+        + &row("two", r#"{"score": "B>A"}"#)
+        + &row("three", "");
+    std::fs::write(&path, rows).unwrap();
+    let figures = replay(&[&path], Format::ArenaHard, &Options::default()).unwrap();
+    assert_eq!((figures.rows, figures.unparsable), (3, 2));
+    let all = &figures.models["m"].all;
+    assert_eq!(all.outcomes.as_ref().unwrap().wins, 2);
+    assert_eq!(all.arena_hard.as_ref().unwrap().battles, 2);
+}
+
+/// Twenty questions won are no proof that all are won, and both turns of a question are one piece of
+/// evidence.
+#[test]
+fn a_sample_that_is_all_won_has_an_interval() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("judge_pair.jsonl");
+    let row = |question: usize, turn: usize| {
+        format!(
+            "{{\"question_id\": {question}, \"model_1\": \"a\", \"model_2\": \"b\", \"g1_winner\": \"model_1\", \
+             \"g2_winner\": \"model_1\", \"turn\": {turn}}}\n"
+        )
+    };
+    let rows: String = (1..=20)
+        .flat_map(|question| [row(question, 1), row(question, 2)])
+        .collect();
+    std::fs::write(&path, rows).unwrap();
+    let figures = replay(&[&path], Format::FastchatPair, &Options::default()).unwrap();
+    let interval = |model: &str| {
+        let outcomes = figures.models[model].all.outcomes.as_ref().unwrap();
+        assert_eq!((outcomes.n, outcomes.standard_error), (40, Some(0.0)));
+        outcomes.interval.unwrap()
+    };
+    let wilson = llm_eval::stats::wilson(20, 20, 0.95).unwrap();
+    assert_eq!(interval("a"), [wilson.low, 1.0]);
+    assert!((interval("b")[1] - (1.0 - wilson.low)).abs() < 1e-12);
+    assert!((0.83..0.85).contains(&wilson.low));
 }
 
 #[test]

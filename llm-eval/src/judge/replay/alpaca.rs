@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::read::{Judgments, read};
-use super::tally::{Entry, Mean, ModelTally, Outcome};
+use super::read::{At, Judgments, read};
+use super::tally::{Entry, ModelTally};
 use super::{AlpacaEval, Options, Replay};
 use crate::error::Result;
-use crate::judge::files::{AlpacaAnnotation, Format};
+use crate::judge::files::{AlpacaAnnotation, Format, Id};
+use crate::stats::{self, Outcome};
 
 struct Annotation {
+    instruction: Id,
     model: String,
     preference: Option<f64>,
     length: Option<usize>,
@@ -22,25 +24,7 @@ pub(super) fn replay(paths: &[&Path], options: &Options) -> Result<Replay> {
         rows,
         read,
         duplicates,
-    } = read(paths, options.duplicates, |row: AlpacaAnnotation, _| {
-        let key = [
-            Some(row.instruction),
-            row.generator_1,
-            Some(row.generator_2.clone()),
-            row.annotator,
-        ];
-        let length = row.output_2.map(|output| output.chars().count());
-        let annotation = Annotation {
-            model: row.generator_2,
-            preference: row.preference,
-            length,
-            dataset: row.dataset,
-        };
-        Ok((
-            key.into_iter().map(Option::unwrap_or_default).collect(),
-            annotation,
-        ))
-    })?;
+    } = read(paths, options.duplicates, lean)?;
     let mut by_model: BTreeMap<&str, Vec<&Annotation>> = BTreeMap::new();
     for row in &rows {
         by_model.entry(&row.model).or_default().push(row);
@@ -49,17 +33,14 @@ pub(super) fn replay(paths: &[&Path], options: &Options) -> Result<Replay> {
     for (name, rows) in by_model {
         let mut tally = ModelTally::default();
         for row in &rows {
-            match row.preference.and_then(absolute) {
+            match row.preference.and_then(stats::alpaca_score) {
                 None => tally.unparsable += 1,
-                Some(won) => {
-                    tally.add(
-                        Entry {
-                            score: None,
-                            outcome: Some(outcome(won)),
-                        },
-                        None,
-                        row.dataset.as_deref(),
-                    );
+                Some(score) => {
+                    let entry = Entry {
+                        outcome: Some(outcome(score)),
+                        ..Entry::default()
+                    };
+                    tally.add(&row.instruction, entry, None, row.dataset.as_deref());
                 }
             }
         }
@@ -67,67 +48,60 @@ pub(super) fn replay(paths: &[&Path], options: &Options) -> Result<Replay> {
         figures.alpaca_eval = Some(of(&rows));
         models.insert(name.to_owned(), figures);
     }
-    let unparsable = rows
-        .iter()
-        .filter(|row| row.preference.and_then(absolute).is_none())
-        .count();
     Ok(Replay {
         format: Format::AlpacaEval,
         rows: read,
-        unparsable,
+        unparsable: models.values().map(|model| model.unparsable).sum(),
         duplicates,
         models,
         position: None,
     })
 }
 
-fn outcome(won: f64) -> Outcome {
-    if won > 0.5 {
-        Outcome::Win
-    } else if won < 0.5 {
-        Outcome::Loss
+/// What the figures need of a row.
+fn lean(row: AlpacaAnnotation, _: At<'_>) -> Result<(Vec<String>, Annotation)> {
+    let key = [
+        Some(row.instruction.clone()),
+        row.generator_1,
+        Some(row.generator_2.clone()),
+        row.annotator,
+    ];
+    let annotation = Annotation {
+        instruction: Id::Text(row.instruction),
+        model: row.generator_2,
+        preference: row.preference,
+        length: row.output_2.map(|output| output.chars().count()),
+        dataset: row.dataset,
+    };
+    let key = key.into_iter().map(Option::unwrap_or_default);
+    Ok((key.collect(), annotation))
+}
+
+fn outcome(score: f64) -> Outcome {
+    if score > 0.5 {
+        Outcome::First
+    } else if score < 0.5 {
+        Outcome::Second
     } else {
         Outcome::Tie
     }
 }
 
-/// How far the model is preferred, from 0 to 1: what is no preference is left out.
-fn absolute(preference: f64) -> Option<f64> {
-    let preference = if preference == 0.0 { 1.5 } else { preference };
-    (1.0..=2.0)
-        .contains(&preference)
-        .then_some(preference - 1.0)
-}
-
-/// The same with the preference rounded first, halves to the even neighbour.
-fn discrete(preference: f64) -> Option<f64> {
-    absolute(if preference == 1.5 {
-        0.0
-    } else {
-        preference.round_ties_even()
-    })
-}
-
+/// AlpacaEval's own figures, in per cent; its standard error takes the rows as independent.
 fn of(rows: &[&Annotation]) -> AlpacaEval {
-    let won: Vec<f64> = rows
-        .iter()
-        .filter_map(|row| absolute(row.preference?))
-        .collect();
-    let rounded: Vec<f64> = rows
-        .iter()
-        .filter_map(|row| discrete(row.preference?))
-        .collect();
-    let count = |outcome_: Outcome| won.iter().filter(|&&won| outcome(won) == outcome_).count();
-    let mean = Mean::of(&won);
+    let preferences: Vec<Option<f64>> = rows.iter().map(|row| row.preference).collect();
+    let found = stats::alpaca_win_rate(&preferences).ok();
+    let percent = |rate: f64| rate * 100.0;
+    let count = |count: fn(&stats::AlpacaWinRate) -> u64| found.as_ref().map_or(0, count);
     let lengths: Option<Vec<usize>> = rows.iter().map(|row| row.length).collect();
     AlpacaEval {
-        win_rate: mean.mean.map(|mean| mean * 100.0),
-        standard_error: mean.standard_error.map(|error| error * 100.0),
-        n_wins: count(Outcome::Win),
-        n_wins_base: count(Outcome::Loss),
-        n_draws: count(Outcome::Tie),
-        n_total: won.len(),
-        discrete_win_rate: Mean::of(&rounded).mean.map(|mean| mean * 100.0),
+        win_rate: found.map(|found| percent(found.win_rate)),
+        standard_error: found.and_then(|found| found.standard_error).map(percent),
+        n_wins: count(|found| found.wins),
+        n_wins_base: count(|found| found.base_wins),
+        n_draws: count(|found| found.draws),
+        n_total: count(|found| found.wins + found.base_wins + found.draws),
+        discrete_win_rate: found.map(|found| percent(found.discrete_win_rate)),
         avg_length: lengths.map(|lengths| (lengths.iter().sum::<usize>() / lengths.len()) as u64),
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::read::{Judgments, read};
-use super::tally::{Entry, ModelTally, Outcome};
+use super::read::{At, Judgments, read};
+use super::tally::{Entry, ModelTally};
 use super::{ModelFigures, Options, Position, Replay};
 use crate::error::Result;
 use crate::judge::files::{Format, Id, Judge, PairJudgment, SingleJudgment};
+use crate::stats::Outcome;
 use crate::verdict::Preference;
 
 struct Single {
@@ -47,9 +48,10 @@ pub(super) fn single(paths: &[&Path], options: &Options) -> Result<Replay> {
         match row.score {
             None => model.unparsable += 1,
             score => model.add(
+                &row.question,
                 Entry {
                     score,
-                    outcome: None,
+                    ..Entry::default()
                 },
                 row.turn,
                 options.categories.get(&row.question).map(String::as_str),
@@ -80,37 +82,7 @@ pub(super) fn pair(paths: &[&Path], options: &Options) -> Result<Replay> {
         mut rows,
         read,
         duplicates,
-    } = read(paths, options.duplicates, |row: PairJudgment, at| {
-        let winner = |field: &str, name: &str| match name {
-            "model_1" => Ok(Some(Preference::A)),
-            "model_2" => Ok(Some(Preference::B)),
-            "tie" => Ok(Some(Preference::Tie)),
-            "error" => Ok(None),
-            other => Err(at.field(
-                field,
-                format!("`{other}` is none of model_1, model_2, tie, error"),
-            )),
-        };
-        let first = winner("g1_winner", &row.g1_winner)?;
-        let second = winner("g2_winner", &row.g2_winner)?.map(Preference::swapped);
-        let mut key = vec![
-            row.question_id.to_string(),
-            row.model_1.clone(),
-            row.model_2.clone(),
-            turn_name(row.turn),
-        ];
-        key.extend(judge_name(row.judge));
-        let games = first.zip(second).map(|(first, second)| [first, second]);
-        Ok((
-            key,
-            Pair {
-                question: row.question_id,
-                models: [row.model_1, row.model_2],
-                turn: row.turn,
-                games,
-            },
-        ))
-    })?;
+    } = read(paths, options.duplicates, lean_pair)?;
     if let Some(baseline) = &options.baseline {
         rows.retain(|row| row.models.contains(baseline));
     }
@@ -121,15 +93,20 @@ pub(super) fn pair(paths: &[&Path], options: &Options) -> Result<Replay> {
             position.add(first, second);
             outcome(first, second)
         });
-        let reversed = outcome.map(Outcome::reversed);
-        for (model, outcome) in row.models.iter().zip([outcome, reversed]) {
+        let inconsistent = row
+            .games
+            .is_some_and(|[first, second]| first != second.swapped());
+        let swapped = outcome.map(Outcome::swapped);
+        for (model, outcome) in row.models.iter().zip([outcome, swapped]) {
             let model = models.entry(model.clone()).or_default();
             match outcome {
                 None => model.unparsable += 1,
                 outcome => model.add(
+                    &row.question,
                     Entry {
                         score: None,
                         outcome,
+                        inconsistent,
                     },
                     row.turn,
                     options.categories.get(&row.question).map(String::as_str),
@@ -152,13 +129,42 @@ pub(super) fn pair(paths: &[&Path], options: &Options) -> Result<Replay> {
     })
 }
 
-/// How two games ended for the answer shown first in the first one.
+fn lean_pair(row: PairJudgment, at: At<'_>) -> Result<(Vec<String>, Pair)> {
+    let winner = |field: &str, name: &str| match name {
+        "model_1" => Ok(Some(Preference::A)),
+        "model_2" => Ok(Some(Preference::B)),
+        "tie" => Ok(Some(Preference::Tie)),
+        "error" => Ok(None),
+        other => Err(at.field(
+            field,
+            format!("`{other}` is none of model_1, model_2, tie, error"),
+        )),
+    };
+    let first = winner("g1_winner", &row.g1_winner)?;
+    let second = winner("g2_winner", &row.g2_winner)?.map(Preference::swapped);
+    let mut key = vec![
+        row.question_id.to_string(),
+        row.model_1.clone(),
+        row.model_2.clone(),
+        turn_name(row.turn),
+    ];
+    key.extend(judge_name(row.judge));
+    let pair = Pair {
+        question: row.question_id,
+        models: [row.model_1, row.model_2],
+        turn: row.turn,
+        games: first.zip(second).map(|(first, second)| [first, second]),
+    };
+    Ok((key, pair))
+}
+
+/// How two games ended for the answer shown first in the first one; a tie where they disagree.
 fn outcome(first: Preference, second: Preference) -> Outcome {
     match (first, second.swapped()) {
-        (Preference::Tie, Preference::Tie) => Outcome::Tie,
-        (first, second) if first != second => Outcome::Inconsistent,
-        (Preference::A, _) => Outcome::Win,
-        _ => Outcome::Loss,
+        (first, second) if first != second => Outcome::Tie,
+        (Preference::A, _) => Outcome::First,
+        (Preference::Tie, _) => Outcome::Tie,
+        _ => Outcome::Second,
     }
 }
 

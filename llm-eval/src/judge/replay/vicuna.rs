@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::fastchat::figures;
-use super::read::{Judgments, read};
-use super::tally::{Entry, ModelTally, Outcome};
+use super::read::{At, Judgments, read};
+use super::tally::{Entry, ModelTally};
 use super::{Options, Replay};
 use crate::error::Result;
 use crate::judge::files::{Format, Id, VicunaReview};
+use crate::stats::Outcome;
 
 struct Review {
     question: Id,
@@ -23,30 +24,7 @@ pub(super) fn replay(paths: &[&Path], options: &Options) -> Result<Replay> {
         rows,
         read,
         duplicates,
-    } = read(paths, options.duplicates, |row: VicunaReview, at| {
-        let [first, second] = &row.score;
-        let scores = at
-            .score("score", Some(first))?
-            .zip(at.score("score", Some(second))?);
-        let reviewer = row
-            .reviewer_id
-            .map_or_else(String::new, |reviewer| reviewer.to_string());
-        let key = vec![
-            row.question_id.to_string(),
-            row.answer1_id,
-            row.answer2_id,
-            reviewer,
-        ];
-        let scores = scores.map(|(first, second)| [first, second]);
-        Ok((
-            key,
-            Review {
-                question: row.question_id,
-                models: models_of(at.path),
-                scores,
-            },
-        ))
-    })?;
+    } = read(paths, options.duplicates, review)?;
     let mut models: BTreeMap<String, ModelTally> = BTreeMap::new();
     let mut opponents: BTreeMap<String, f64> = BTreeMap::new();
     for row in &rows {
@@ -59,14 +37,16 @@ pub(super) fn replay(paths: &[&Path], options: &Options) -> Result<Replay> {
             let (own, other) = (scores[at], scores[1 - at]);
             let outcome = match own.total_cmp(&other) {
                 _ if own == other => Outcome::Tie,
-                std::cmp::Ordering::Greater => Outcome::Win,
-                _ => Outcome::Loss,
+                std::cmp::Ordering::Greater => Outcome::First,
+                _ => Outcome::Second,
             };
             let entry = Entry {
                 score: Some(own),
                 outcome: Some(outcome),
+                inconsistent: false,
             };
             model.add(
+                &row.question,
                 entry,
                 None,
                 options.categories.get(&row.question).map(String::as_str),
@@ -93,6 +73,28 @@ pub(super) fn replay(paths: &[&Path], options: &Options) -> Result<Replay> {
         models: figures,
         position: None,
     })
+}
+
+fn review(row: VicunaReview, at: At<'_>) -> Result<(Vec<String>, Review)> {
+    let [first, second] = &row.score;
+    let scores = at
+        .score("score", Some(first))?
+        .zip(at.score("score", Some(second))?);
+    let reviewer = row
+        .reviewer_id
+        .map_or_else(String::new, |reviewer| reviewer.to_string());
+    let key = vec![
+        row.question_id.to_string(),
+        row.answer1_id,
+        row.answer2_id,
+        reviewer,
+    ];
+    let review = Review {
+        question: row.question_id,
+        models: models_of(at.path),
+        scores: scores.map(|(first, second)| [first, second]),
+    };
+    Ok((key, review))
 }
 
 /// The models that a file's name states, or else `answer1` and `answer2`.
