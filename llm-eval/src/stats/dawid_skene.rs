@@ -74,18 +74,22 @@ impl DawidSkene {
 
 /// Fits the model of Dawid & Skene (1979) by expectation–maximisation, started from the shares of
 /// votes. The judges are taken to err independently, given the truth: judges of one family do not.
+/// Labels are of so many items, by so many judges, with so many classes; one who has no label has even
+/// confusions.
 ///
 /// # Errors
-/// Without labels, with fewer than two classes, a class out of range, or bad options.
+/// Without labels, with fewer than two classes, a label out of range, or bad options.
 pub fn dawid_skene(
     labels: &[Label],
+    items: usize,
+    judges: usize,
     classes: usize,
     options: &DawidSkeneOptions,
 ) -> Result<DawidSkene> {
-    check(labels, classes, options)?;
+    check(labels, [items, judges, classes], options)?;
     let mut labels = labels.to_vec();
     labels.sort_unstable();
-    let items = labels.iter().map(|label| label.item + 1).max().unwrap_or(0);
+    let sizes = (judges, classes);
     let mut model = DawidSkene {
         truth: votes(&labels, items, classes),
         priors: Vec::new(),
@@ -93,7 +97,7 @@ pub fn dawid_skene(
         objective: Vec::new(),
         converged: false,
     };
-    maximise(&mut model, &labels, classes, options.smoothing);
+    maximise(&mut model, &labels, sizes, options.smoothing);
     for _ in 0..options.iterations {
         let objective = expect(&mut model, &labels, options.smoothing);
         let gain = model
@@ -101,7 +105,7 @@ pub fn dawid_skene(
             .last()
             .map_or(f64::INFINITY, |last| objective - last);
         model.objective.push(objective);
-        maximise(&mut model, &labels, classes, options.smoothing);
+        maximise(&mut model, &labels, sizes, options.smoothing);
         if gain < options.tolerance * labels.len() as f64 {
             model.converged = true;
             break;
@@ -110,17 +114,29 @@ pub fn dawid_skene(
     Ok(model)
 }
 
-fn check(labels: &[Label], classes: usize, options: &DawidSkeneOptions) -> Result<()> {
+fn check(
+    labels: &[Label],
+    [items, judges, classes]: [usize; 3],
+    options: &DawidSkeneOptions,
+) -> Result<()> {
     check_count("labels", labels.len(), 1)?;
     check_count("classes", classes, 2)?;
     check_count("iterations", options.iterations, 1)?;
-    if let Some(index) = labels.iter().position(|label| label.class >= classes) {
-        return Err(Error::BadValue {
-            what: "labels",
-            index,
-            value: labels[index].class as f64,
-            reason: "must be below the number of classes",
-        });
+    for (index, label) in labels.iter().enumerate() {
+        for (number, count, reason) in [
+            (label.item, items, "must be below the number of items"),
+            (label.judge, judges, "must be below the number of judges"),
+            (label.class, classes, "must be below the number of classes"),
+        ] {
+            if number >= count {
+                return Err(Error::BadValue {
+                    what: "labels",
+                    index,
+                    value: number as f64,
+                    reason,
+                });
+            }
+        }
     }
     let known = [
         ("smoothing", options.smoothing),
@@ -154,12 +170,12 @@ fn votes(labels: &[Label], items: usize, classes: usize) -> Vec<Vec<f64>> {
 }
 
 /// Priors and confusion matrices from the truth.
-fn maximise(model: &mut DawidSkene, labels: &[Label], classes: usize, smoothing: f64) {
-    let judges = labels
-        .iter()
-        .map(|label| label.judge + 1)
-        .max()
-        .unwrap_or(0);
+fn maximise(
+    model: &mut DawidSkene,
+    labels: &[Label],
+    (judges, classes): (usize, usize),
+    smoothing: f64,
+) {
     let mut labelled = vec![false; model.truth.len()];
     let mut confusion = vec![vec![vec![smoothing; classes]; classes]; judges];
     for label in labels {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::summary::check_lengths;
+use super::summary::{check_lengths, squares};
 use crate::{Error, Result};
 
 /// What values mean, and so how far apart two of them are.
@@ -25,38 +25,53 @@ pub enum Measurement {
 /// Where raters have different numbers of items, a value is not finite, no item has two values, or
 /// all values are the same.
 pub fn krippendorff_alpha(ratings: &[Vec<Option<f64>>], measurement: Measurement) -> Result<f64> {
-    let units = units(ratings)?;
+    let mut units = units(ratings)?;
     let mut values: Vec<f64> = units.iter().flatten().copied().collect();
     values.sort_by(f64::total_cmp);
-    // −0 and 0 are one value.
-    values.dedup_by(|a, b| a == b);
-    let place = |value: f64| values.partition_point(|other| *other < value);
-    let mut coincidences = vec![vec![0.0; values.len()]; values.len()];
-    for unit in &units {
-        let mut counts = vec![0.0; values.len()];
-        unit.iter().for_each(|value| counts[place(*value)] += 1.0);
-        let present: Vec<usize> = (0..values.len()).filter(|v| counts[*v] > 0.0).collect();
-        for &a in &present {
-            for &b in &present {
-                let pairs = counts[a] * (counts[b] - f64::from(u8::from(a == b)));
-                coincidences[a][b] += pairs / (unit.len() - 1) as f64;
-            }
-        }
-    }
-    let totals: Vec<f64> = coincidences.iter().map(|row| row.iter().sum()).collect();
-    let n: f64 = totals.iter().sum();
-    let (mut observed, mut expected) = (0.0, 0.0);
-    for a in 0..values.len() {
-        for b in 0..values.len() {
-            let distance = distance(measurement, &values, &totals, (a, b));
-            observed += coincidences[a][b] * distance;
-            expected += totals[a] * totals[b] * distance;
-        }
-    }
-    if expected == 0.0 {
+    let (least, greatest) = (values[0], values[values.len() - 1]);
+    if least == greatest {
         return Err(undefined("all values are the same"));
     }
-    Ok(1.0 - (n - 1.0) * observed / expected)
+    // Of the order of 1, so that no square is infinite.
+    let size = least.abs().max(greatest.abs());
+    for value in units.iter_mut().flatten() {
+        *value = match measurement {
+            Measurement::Nominal => *value,
+            // Two values' distance, all values between them and half of those like them, is that of
+            // their midranks.
+            Measurement::Ordinal => {
+                let below = values.partition_point(|other| other < value);
+                let up_to = values.partition_point(|other| other <= value);
+                (below + up_to) as f64 / 2.0
+            }
+            Measurement::Interval => *value / size,
+        };
+    }
+    let disagreement: fn(&[f64]) -> f64 = match measurement {
+        Measurement::Nominal => unlike_pairs,
+        Measurement::Ordinal | Measurement::Interval => squared_differences,
+    };
+    let observed: f64 = units
+        .iter()
+        .map(|unit| disagreement(unit) / (unit.len() - 1) as f64)
+        .sum();
+    let expected = disagreement(&units.concat());
+    Ok(1.0 - (values.len() - 1) as f64 * observed / expected)
+}
+
+/// How many ordered pairs of the values are of two different ones.
+fn unlike_pairs(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    // −0 and 0 are one value.
+    let alike = values.chunk_by(|a, b| a == b);
+    let alike: f64 = alike.map(|group| (group.len() as f64).powi(2)).sum();
+    (values.len() as f64).powi(2) - alike
+}
+
+/// The sum of (a − b)² over the ordered pairs of the values.
+fn squared_differences(values: &[f64]) -> f64 {
+    2.0 * values.len() as f64 * squares(values)
 }
 
 fn undefined(reason: &'static str) -> Error {
@@ -94,21 +109,4 @@ fn units(ratings: &[Vec<Option<f64>>]) -> Result<Vec<Vec<f64>>> {
         return Err(undefined("no item has two values"));
     }
     Ok(units)
-}
-
-fn distance(
-    measurement: Measurement,
-    values: &[f64],
-    totals: &[f64],
-    (a, b): (usize, usize),
-) -> f64 {
-    match measurement {
-        Measurement::Nominal => f64::from(u8::from(a != b)),
-        Measurement::Interval => (values[a] - values[b]).powi(2),
-        Measurement::Ordinal => {
-            let (low, high) = (a.min(b), a.max(b));
-            let between: f64 = totals[low..=high].iter().sum();
-            (between - (totals[low] + totals[high]) / 2.0).powi(2)
-        }
-    }
 }

@@ -189,7 +189,9 @@ fn dawid_skene_is_crowd_kits() {
             Label { item, judge, class }
         })
         .collect();
-    let model = dawid_skene(&labels, 3, &Default::default()).unwrap();
+    let count = |number: fn(&Label) -> usize| labels.iter().map(number).max().unwrap() + 1;
+    let (items, judges) = (count(|label| label.item), count(|label| label.judge));
+    let model = dawid_skene(&labels, items, judges, 3, &Default::default()).unwrap();
     assert!(model.converged);
     all_near(&model.priors, &floats(&golden["priors"]));
     for (ours, golden) in model

@@ -207,14 +207,14 @@ proptest! {
             rows.iter().map(|&(item, judge, class)| Label { item, judge, class }).collect()
         };
         let options = DawidSkeneOptions { smoothing, iterations: 50, ..Default::default() };
-        let model = dawid_skene(&labels_of(&labels), 3, &options).unwrap();
+        let model = dawid_skene(&labels_of(&labels), 15, 4, 3, &options).unwrap();
         for pair in model.objective.windows(2) {
             prop_assert!(pair[1] >= pair[0] - 1e-6, "{:?}", model.objective);
         }
         for row in model.truth.iter().chain(model.confusion.iter().flatten()) {
             prop_assert!(close(row.iter().sum(), 1.0));
         }
-        prop_assert_eq!(dawid_skene(&labels_of(&shuffled), 3, &options).unwrap(), model);
+        prop_assert_eq!(dawid_skene(&labels_of(&shuffled), 15, 4, 3, &options).unwrap(), model);
     }
 
     #[test]
@@ -393,6 +393,46 @@ fn what_cannot_be_computed_is_refused() {
     assert!(rogan_gladen((5, 10), (1, 10), (1, 10), 0.95).is_err());
     assert!(krippendorff_alpha(&[vec![Some(1.0), None]], Measurement::Nominal).is_err());
     assert!(PositionBias::of(&[], 0.95).is_err());
+    // Their mean is another number than they are.
+    let same = vec![Some(0.1); 3];
+    for measurement in [
+        Measurement::Nominal,
+        Measurement::Ordinal,
+        Measurement::Interval,
+    ] {
+        assert!(matches!(
+            krippendorff_alpha(&[same.clone(), same.clone()], measurement),
+            Err(Error::Undefined { .. })
+        ));
+    }
+    for (label, reason) in [
+        ((usize::MAX, 0, 0), "items"),
+        ((0, usize::MAX, 0), "judges"),
+        ((0, 0, 2), "classes"),
+    ] {
+        let (item, judge, class) = label;
+        let labels = [Label { item, judge, class }];
+        let error = dawid_skene(&labels, 1, 1, 2, &Default::default()).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+/// Scores that are all different cost no more memory than their number, and huge ones have an α.
+#[test]
+fn many_different_values_have_an_alpha() {
+    let one: Vec<_> = (0..20_000)
+        .map(|item| Some(f64::from(item) * 1e303))
+        .collect();
+    let other: Vec<_> = one
+        .iter()
+        .map(|value| value.map(|v| v * 1.000_001))
+        .collect();
+    for measurement in [Measurement::Ordinal, Measurement::Interval] {
+        let alpha = krippendorff_alpha(&[one.clone(), other.clone()], measurement).unwrap();
+        assert!((0.999..=1.0).contains(&alpha), "{alpha}");
+    }
+    let alpha = krippendorff_alpha(&[one, other], Measurement::Nominal).unwrap();
+    assert!((-0.01..0.01).contains(&alpha), "{alpha}");
 }
 
 #[test]
