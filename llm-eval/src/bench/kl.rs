@@ -7,6 +7,10 @@ use super::model::TokenModel;
 use super::perplexity::llama_cpp_chunks;
 use crate::{Error, Result};
 
+/// Positions of which the base model's distributions are held at once. For the next ones both models read
+/// the chunk's beginning again; with llama.cpp's 512 tokens there are none.
+const BLOCK: usize = 256;
+
 /// The percentiles of reports, in percent.
 pub const PERCENTILES: [f64; 9] = [0.1, 1.0, 5.0, 10.0, 50.0, 90.0, 95.0, 99.0, 99.9];
 
@@ -158,15 +162,17 @@ pub fn compare(
 ) -> Result<Divergence> {
     let mut comparison = Comparison::default();
     for chunk in llama_cpp_chunks(base, ids, n_ctx)? {
-        let first = n_ctx / 2 + 1;
-        let mut rows = Vec::with_capacity(n_ctx - first);
-        base.distributions(&chunk, first, &mut |_, row| {
-            rows.push(row.to_vec());
-            Ok(())
-        })?;
-        other.distributions(&chunk, first, &mut |position, row| {
-            comparison.push(&rows[position - first], row, chunk[position])
-        })?;
+        for first in (n_ctx / 2 + 1..n_ctx).step_by(BLOCK) {
+            let chunk = &chunk[..n_ctx.min(first + BLOCK)];
+            let mut rows = Vec::with_capacity(chunk.len() - first);
+            base.distributions(chunk, first, &mut |_, row| {
+                rows.push(row.to_vec());
+                Ok(())
+            })?;
+            other.distributions(chunk, first, &mut |position, row| {
+                comparison.push(&rows[position - first], row, chunk[position])
+            })?;
+        }
     }
     comparison
         .finish()

@@ -44,34 +44,19 @@ pub fn huggingface_strided(
             "the stride must be 2 to {window} (the window), not {stride}"
         )));
     }
-    let mut spans = Vec::new();
-    let mut weights = Vec::new();
-    let mut done = 0;
-    for begin in (0..ids.len()).step_by(stride) {
-        let end = (begin + window).min(ids.len());
-        let targets = end - done;
-        // The first token of a window has nothing before it.
-        let scored = targets.min(end - begin - 1);
-        if scored > 0 {
-            spans.push(Span {
-                context: ids[begin..end - scored].to_vec(),
-                continuation: ids[end - scored..end].to_vec(),
-            });
-            weights.push(targets - 1);
-        }
-        done = end;
-        if end == ids.len() {
+    let mut windows = windows(ids, window, stride);
+    let (mut sum, mut tokens) = (0.0, 0);
+    loop {
+        let (spans, weights): (Vec<_>, Vec<_>) = windows.by_ref().take(CHUNK).unzip();
+        if spans.is_empty() {
             break;
         }
-    }
-    let mut sum = 0.0;
-    for (spans, weights) in spans.chunks(CHUNK).zip(weights.chunks(CHUNK)) {
-        for (scores, weight) in model.score(spans)?.iter().zip(weights) {
+        for (scores, weight) in model.score(&spans)?.iter().zip(weights) {
             let nll: f64 = scores.iter().map(|score| -score.log_prob).sum();
-            sum += nll / scores.len() as f64 * *weight as f64;
+            sum += nll / scores.len() as f64 * weight as f64;
+            tokens += weight;
         }
     }
-    let tokens: usize = weights.iter().sum();
     if tokens == 0 {
         return Err(too_short(ids, 2));
     }
@@ -82,6 +67,29 @@ pub fn huggingface_strided(
         nll,
         tokens,
     })
+}
+
+/// The windows that score something, one after the other, and their weights.
+fn windows(ids: &[u32], window: usize, stride: usize) -> impl Iterator<Item = (Span, usize)> + '_ {
+    let mut done = 0;
+    let begins = (0..ids.len()).step_by(stride);
+    begins
+        .map_while(move |begin| {
+            let end = (begin + window).min(ids.len());
+            let targets = end - done;
+            done = end;
+            // The last window ends where the text does, and what begins later scores nothing.
+            (targets > 0).then_some((begin, end, targets))
+        })
+        .filter_map(move |(begin, end, targets)| {
+            // The first token of a window has nothing before it.
+            let scored = targets.min(end - begin - 1);
+            let span = Span {
+                context: ids[begin..end - scored].to_vec(),
+                continuation: ids[end - scored..end].to_vec(),
+            };
+            (scored > 0).then_some((span, targets - 1))
+        })
 }
 
 /// llama.cpp's perplexity (`llama-perplexity` without `--ppl-stride`): chunks of `n_ctx` tokens that do not
@@ -97,18 +105,20 @@ pub fn huggingface_strided(
 pub fn llama_cpp(model: &dyn TokenModel, ids: &[u32], n_ctx: usize) -> Result<Perplexity> {
     let mut nlls = Vec::new();
     let first = n_ctx / 2 + 1;
-    let spans: Vec<_> = llama_cpp_chunks(model, ids, n_ctx)?
-        .into_iter()
-        .map(|mut chunk| {
+    let mut chunks = llama_cpp_chunks(model, ids, n_ctx)?;
+    loop {
+        let spans = chunks.by_ref().take(CHUNK).map(|mut chunk| {
             let continuation = chunk.split_off(first);
             Span {
                 context: chunk,
                 continuation,
             }
-        })
-        .collect();
-    for spans in spans.chunks(CHUNK) {
-        for scores in model.score(spans)? {
+        });
+        let spans: Vec<_> = spans.collect();
+        if spans.is_empty() {
+            break;
+        }
+        for scores in model.score(&spans)? {
             nlls.extend(scores.iter().map(|score| -score.log_prob));
         }
     }
@@ -125,11 +135,11 @@ pub fn llama_cpp(model: &dyn TokenModel, ids: &[u32], n_ctx: usize) -> Result<Pe
 }
 
 /// The chunks that llama.cpp evaluates.
-pub(super) fn llama_cpp_chunks(
+pub(super) fn llama_cpp_chunks<'a>(
     model: &dyn TokenModel,
-    ids: &[u32],
+    ids: &'a [u32],
     n_ctx: usize,
-) -> Result<Vec<Vec<u32>>> {
+) -> Result<impl Iterator<Item = Vec<u32>> + use<'a>> {
     check_window(model, n_ctx)?;
     if n_ctx < 4 {
         return Err(Error::Input(format!(
@@ -139,11 +149,12 @@ pub(super) fn llama_cpp_chunks(
     if ids.len() < 2 * n_ctx {
         return Err(too_short(ids, 2 * n_ctx));
     }
-    let mut chunks: Vec<_> = ids.chunks_exact(n_ctx).map(<[u32]>::to_vec).collect();
-    if let Some(bos) = model.bos() {
-        chunks.iter_mut().for_each(|chunk| chunk[0] = bos);
-    }
-    Ok(chunks)
+    let bos = model.bos();
+    Ok(ids.chunks_exact(n_ctx).map(move |chunk| {
+        let mut chunk = chunk.to_vec();
+        chunk[0] = bos.unwrap_or(chunk[0]);
+        chunk
+    }))
 }
 
 fn check_window(model: &dyn TokenModel, window: usize) -> Result<()> {

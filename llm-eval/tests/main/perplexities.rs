@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use llm_eval::bench::perplexity::{harness, huggingface_strided, llama_cpp};
-use llm_eval::bench::{LanguageModel, RollingBos, TokenModel, kl};
+use llm_eval::bench::{LanguageModel, RollingBos, Span, TokenModel, TokenScore, kl};
 use serde_json::Value;
 
 use crate::data::{data, golden};
@@ -92,4 +92,53 @@ fn divergence_of_two_models() {
     assert!((got.kl.mean.value - expected).abs() < 1e-6);
     assert!((got.perplexity - 4.0).abs() < 1e-5);
     assert!((got.ln_perplexity_ratio.value - 2.0_f64.ln()).abs() < 1e-6);
+}
+
+/// Both models read a chunk in blocks when it is long: every position is compared once, with the whole of
+/// what stands before it in view.
+#[test]
+fn long_chunks_are_compared_whole() {
+    fn next(before: &[u32]) -> usize {
+        (before.iter().sum::<u32>() as usize + before.len()) % 3
+    }
+    struct Counting;
+    impl TokenModel for Counting {
+        fn encode(&self, _: &str, _: bool) -> llm_eval::Result<Vec<u32>> {
+            unreachable!("ids are given")
+        }
+        fn bos(&self) -> Option<u32> {
+            None
+        }
+        fn prefix(&self) -> u32 {
+            0
+        }
+        fn max_length(&self) -> usize {
+            2000
+        }
+        fn score(&self, _: &[Span]) -> llm_eval::Result<Vec<Vec<TokenScore>>> {
+            unreachable!("distributions are asked for")
+        }
+        /// What stands before, and how much, say which token follows, with p = 0.9.
+        fn distributions(
+            &self,
+            ids: &[u32],
+            from: usize,
+            row: &mut dyn FnMut(usize, &[f32]) -> llm_eval::Result<()>,
+        ) -> llm_eval::Result<()> {
+            for position in from..ids.len() {
+                let mut logs = [0.05_f32.ln(); 3];
+                logs[next(&ids[..position])] = 0.9_f32.ln();
+                row(position, &logs)?;
+            }
+            Ok(())
+        }
+    }
+    let mut ids = Vec::new();
+    for _ in 0..2 * 1300 {
+        ids.push(next(&ids[ids.len() / 1300 * 1300..]) as u32);
+    }
+    let got = kl::compare(&Counting, &Counting, &ids, 1300).unwrap();
+    assert_eq!(got.tokens, 2 * (1300 - 651));
+    assert_eq!(got.kl.maximum, 0.0);
+    assert!((got.base_perplexity - 1.0 / 0.9).abs() < 1e-6, "{got:?}");
 }
