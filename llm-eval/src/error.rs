@@ -211,7 +211,7 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: an [`Error::Io`] of this file.
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+    pub(crate) fn io(path: &Path) -> impl Fn(std::io::Error) -> Self + Copy + '_ {
         |source| Self::Io {
             path: path.to_owned(),
             source,

@@ -17,6 +17,7 @@
 
 pub mod bench;
 mod error;
+mod file;
 pub mod judge;
 #[cfg(feature = "local")]
 mod local;

@@ -1,13 +1,13 @@
 //! Results and samples as lm-evaluation-harness lays out its files.
 
 use std::fs;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use super::metric::Estimate;
 use super::{GroupResult, Sample, TaskResult};
+use crate::file::write_whole;
 use crate::{Error, Result};
 
 /// What a run came to, ready to be written.
@@ -75,23 +75,22 @@ impl Results {
         fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
         let path = dir.join(format!("results_{date}.json"));
         let text = format!("{:#}\n", self.to_json());
-        fs::write(&path, text).map_err(Error::io(&path))?;
+        write_whole(&path, |file| {
+            file.write_all(text.as_bytes()).map_err(Error::io(&path))
+        })?;
         let mut paths = vec![path];
         for task in &self.tasks {
             let path = dir.join(format!("samples_{}_{date}.jsonl", sanitise(&task.name)));
-            write_samples(&path, &task.samples).map_err(Error::io(&path))?;
+            write_whole(&path, |file| {
+                let mut samples = task.samples.iter();
+                samples
+                    .try_for_each(|sample| writeln!(file, "{}", sample.to_json()))
+                    .map_err(Error::io(&path))
+            })?;
             paths.push(path);
         }
         Ok(paths)
     }
-}
-
-fn write_samples(path: &Path, samples: &[Sample]) -> std::io::Result<()> {
-    let mut file = BufWriter::new(fs::File::create(path)?);
-    for sample in samples {
-        writeln!(file, "{}", sample.to_json())?;
-    }
-    file.flush()
 }
 
 impl Sample {

@@ -5,7 +5,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::file::TextFile;
 use crate::{Error, Result};
+
+/// The largest file that is read, in bytes: its rows are kept.
+const MAX_FILE: usize = 1 << 30;
 
 /// A row, and the line it begins on, from 1.
 pub(super) struct Row<T> {
@@ -13,84 +17,116 @@ pub(super) struct Row<T> {
     pub(super) value: T,
 }
 
-fn read(path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path).map_err(Error::io(path))?;
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
+/// Reads a file line by line, what ends a line included.
+fn lines(path: &Path, mut each: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
+    let mut file = TextFile::open(path)?;
+    let mut size = 0;
+    while let Some(piece) = file.next_line()? {
+        size += piece.bytes.len();
+        if size > MAX_FILE {
+            return Err(wrong(
+                path,
+                piece.line,
+                format!("more than {MAX_FILE} bytes"),
+            ));
+        }
+        let text = std::str::from_utf8(&piece.bytes);
+        each(
+            piece.line,
+            text.map_err(|error| wrong(path, piece.line, error.to_string()))?,
+        )?;
+    }
+    Ok(())
+}
+
+fn wrong(path: &Path, line: usize, reason: impl Into<String>) -> Error {
+    Error::Line {
+        path: path.to_owned(),
+        line,
+        reason: reason.into(),
+    }
 }
 
 /// The rows of a CSV file (RFC 4180: quotes, doubled quotes, line breaks in quotes).
 pub(super) fn csv(path: &Path) -> Result<Vec<Row<Vec<String>>>> {
-    let text = read(path)?;
     let mut rows = Vec::new();
-    let mut row = Row {
-        line: 1,
-        value: vec![String::new()],
-    };
-    let (mut line, mut quoted, mut empty) = (1, false, true);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        line += usize::from(c == '\n');
-        let field = row.value.last_mut();
-        let Some(field) = field else { break };
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            '"' if quoted => quoted = false,
-            '"' if field.is_empty() => (quoted, empty) = (true, false),
-            ',' if !quoted => {
-                row.value.push(String::new());
-                empty = false;
-            }
-            '\r' if !quoted && chars.peek() == Some(&'\n') => {}
-            '\n' if !quoted => {
-                let next = Row {
-                    line,
-                    value: vec![String::new()],
-                };
-                let done = std::mem::replace(&mut row, next);
-                if !std::mem::replace(&mut empty, true) {
-                    rows.push(done);
+    let mut parser = Csv::default();
+    lines(path, |line, text| {
+        rows.extend(parser.line(line, text));
+        Ok(())
+    })?;
+    if parser.quoted {
+        return Err(wrong(path, parser.start, "a quotation mark is not closed"));
+    }
+    rows.extend(parser.finished());
+    Ok(rows)
+}
+
+/// A row of CSV that is being read.
+#[derive(Default)]
+struct Csv {
+    /// The line on which it begins.
+    start: usize,
+    fields: Vec<String>,
+    field: String,
+    quoted: bool,
+    /// Whether it has anything.
+    any: bool,
+}
+
+impl Csv {
+    /// Reads a line; the row that ends with it.
+    fn line(&mut self, line: usize, text: &str) -> Option<Row<Vec<String>>> {
+        if !self.quoted {
+            self.start = line;
+        }
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            match c {
+                '"' if self.quoted && chars.peek() == Some(&'"') => {
+                    chars.next();
+                    self.field.push('"');
+                }
+                '"' if self.quoted => self.quoted = false,
+                '"' if self.field.is_empty() => (self.quoted, self.any) = (true, true),
+                ',' if !self.quoted => {
+                    self.fields.push(std::mem::take(&mut self.field));
+                    self.any = true;
+                }
+                '\r' if !self.quoted && chars.peek() == Some(&'\n') => {}
+                '\n' if !self.quoted => return self.finished(),
+                c => {
+                    self.field.push(c);
+                    self.any = true;
                 }
             }
-            c => {
-                field.push(c);
-                empty = false;
-            }
         }
+        None
     }
-    if quoted {
-        return Err(Error::Line {
-            path: path.to_owned(),
-            line: row.line,
-            reason: "a quotation mark is not closed".to_owned(),
-        });
+
+    /// The row, unless it is an empty line.
+    fn finished(&mut self) -> Option<Row<Vec<String>>> {
+        self.fields.push(std::mem::take(&mut self.field));
+        let value = std::mem::take(&mut self.fields);
+        std::mem::take(&mut self.any).then_some(Row {
+            line: self.start,
+            value,
+        })
     }
-    if !empty {
-        rows.push(row);
-    }
-    Ok(rows)
 }
 
 /// The objects of a JSONL file; empty lines are passed over.
 pub(super) fn jsonl(path: &Path) -> Result<Vec<Row<Value>>> {
-    let text = read(path)?;
-    let lines = (1..).zip(text.lines());
-    lines
-        .filter(|(_, text)| !text.trim().is_empty())
-        .map(|(line, text)| {
-            let value: Value = serde_json::from_str(text).map_err(|error| Error::Line {
-                path: path.to_owned(),
-                line,
-                reason: error.to_string(),
-            })?;
-            Ok(Row { line, value })
-        })
-        .collect()
+    let mut rows = Vec::new();
+    lines(path, |line, text| {
+        if !text.trim().is_empty() {
+            let value = serde_json::from_str(text.trim_end());
+            let value = value.map_err(|error| wrong(path, line, error.to_string()))?;
+            rows.push(Row { line, value });
+        }
+        Ok(())
+    })?;
+    Ok(rows)
 }
 
 /// What an error of a row names.
@@ -114,7 +150,7 @@ impl At<'_> {
     pub(super) fn text<'v>(self, row: &'v Value, field: &str) -> Result<&'v str> {
         match row.get(field) {
             Some(Value::String(text)) => Ok(text),
-            Some(other) => Err(self.error(field, format!("expected a text, got {other}"))),
+            Some(other) => Err(self.error(field, format!("expected a text, got {}", kind(other)))),
             None => Err(self.error(field, "absent")),
         }
     }
@@ -141,6 +177,17 @@ impl At<'_> {
                 format!("expected one of the {choices} letters, got `{letter}`"),
             )
         })
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
     }
 }
 

@@ -21,5 +21,6 @@ pub use fastchat::{
 };
 pub use format::{Format, detect, read_categories};
 pub use row::{Id, Place, Row};
+pub(super) use row::{take, take_optional};
 pub use rows::{Rows, read_rows, write_array, write_rows};
 pub use vicuna::{VicunaAnswer, VicunaQuestion, VicunaReview};

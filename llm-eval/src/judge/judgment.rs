@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::files::{Id, Place, Row, read_rows, write_rows};
+use super::files::{Id, Place, Row, read_rows, take, take_optional, write_rows};
 use crate::error::{Error, Result};
 use crate::stats::{ExpectedPreference, Outcome};
 use crate::verdict::{Preference, Reason, Verdict};
@@ -165,8 +165,12 @@ impl Row for Judgment {
             field,
             reason,
         };
-        let row: Self = serde_json::from_value(Value::Object(object))
-            .map_err(|error| field("judgment".to_owned(), error.to_string()))?;
+        let object = Value::Object(object);
+        let row = Self::deserialize(&object).map_err(|error| {
+            named(object, place)
+                .err()
+                .unwrap_or_else(|| field("model".to_owned(), error.to_string()))
+        })?;
         match row.inconsistency() {
             None => Ok(row),
             Some((name, reason)) => Err(field(name.to_owned(), reason.to_owned())),
@@ -179,6 +183,35 @@ impl Row for Judgment {
             _ => Ok(Map::new()),
         }
     }
+}
+
+/// The error of the field for which an object is no judgment; that of the models' own is left.
+fn named(object: Value, place: Place<'_>) -> Result<()> {
+    let Value::Object(mut object) = object else {
+        return Ok(());
+    };
+    let object = &mut object;
+    take::<Id>(object, "question_id", place)?;
+    for name in [
+        "category",
+        "mode",
+        "grammar",
+        "judge",
+        "prompt",
+        "prompt_hash",
+    ] {
+        take::<String>(object, name, place)?;
+    }
+    take::<usize>(object, "turn", place)?;
+    take::<bool>(object, "reference", place)?;
+    take::<u64>(object, "attempt", place)?;
+    take_optional::<Option<Verdict>>(object, "verdict", place)?;
+    take_optional::<Option<f64>>(object, "score", place)?;
+    take_optional::<Option<Unscored>>(object, "unscored", place)?;
+    for name in ["reply", "first_reply"] {
+        take_optional::<Option<String>>(object, name, place)?;
+    }
+    Ok(())
 }
 
 /// Judgments of one judge or several.

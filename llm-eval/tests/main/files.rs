@@ -209,16 +209,69 @@ fn errors_name_file_line_and_field() {
             .contains("recursion limit")
     );
     assert!(error::<AlpacaAnnotation>(b"\n[\n{\"instruction\": \"i\", \"generator_2\": \"m\", \"preference\": 1},\n {\"instruction\": 5}]").starts_with("f.jsonl:4: field `instruction`"));
-    assert!(
-        error::<AlpacaAnnotation>(b"[\n{\"instruction\": \"i\"},\n").starts_with("f.jsonl:3: EOF")
-    );
-    assert!(error::<AlpacaAnnotation>(b"[\n{},\n7]").starts_with("f.jsonl:3: "));
+    let missing = error::<AlpacaAnnotation>(b"{\"instruction\": \"i\", \"generator_2\": \"m\"}");
+    assert_eq!(missing, "f.jsonl:1: field `preference`: missing");
     let missing = read_rows::<Question>("/nowhere/question.jsonl")
         .unwrap_err()
         .to_string();
     assert!(
         missing.starts_with("/nowhere/question.jsonl: "),
         "{missing}"
+    );
+}
+
+/// An array is read record by record, and what is wrong with it is said of its line.
+#[test]
+fn broken_arrays_name_the_line() {
+    let good = r#"{"instruction": "a, ]}\"", "generator_2": "m", "preference": null}"#;
+    let of = |text: &str| error::<AlpacaAnnotation>(text.replace("GOOD", good).as_bytes());
+    assert_eq!(of("[\nGOOD,\n"), "f.jsonl:3: cut off within an array");
+    assert_eq!(of("["), "f.jsonl:1: cut off within an array");
+    assert_eq!(of("[GOOD,\n\n7]"), "f.jsonl:3: a record must be an object");
+    assert!(of("[GOOD,\n]").starts_with("f.jsonl:2: "));
+    assert!(of("[,GOOD]").starts_with("f.jsonl:1: "));
+    assert!(of("[GOOD\nGOOD]").starts_with("f.jsonl:2: "));
+    assert!(of("[GOOD}]").starts_with("f.jsonl:1: "));
+    assert_eq!(of("[GOOD]\nGOOD"), "f.jsonl:2: something follows the array");
+    let text = [b"[\n\n{\"instruction\": \"\xff\"".to_vec(), b"}]".to_vec()].concat();
+    assert!(error::<AlpacaAnnotation>(&text).starts_with("f.jsonl:3: "));
+    // What is before the error is read.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("f.json");
+    std::fs::write(&path, format!(" [ {good} , \n{good}, 7, {good} ]")).unwrap();
+    let mut rows = read_rows::<AlpacaAnnotation>(&path).unwrap();
+    assert_eq!(rows.next().unwrap().unwrap().1.instruction, "a, ]}\"");
+    assert_eq!(rows.next().unwrap().unwrap().0, 2);
+    assert!(rows.next().unwrap().is_err());
+    assert!(rows.next().is_none());
+    std::fs::write(&path, "[ \n ]\n").unwrap();
+    assert_eq!(read::<AlpacaAnnotation>(&path).len(), 0);
+}
+
+/// What is wrong with a saved judgment is said of its field.
+#[test]
+fn a_wrong_judgment_names_the_field() {
+    let row = |turn: &str, more: &str| {
+        format!(
+            r#"{{"question_id": 1, "category": "c", "turn": {turn}, "mode": "single", "grammar": "rating", "judge": "j", "model": "m",
+            "prompt": "p", "prompt_hash": "h", "reference": false, "attempt": 0, "verdict": {{"score": 7}}, "score": 7, "reply": ""{more}}}"#
+        )
+        .replace('\n', "")
+    };
+    let of = |text: String| error::<llm_eval::judge::Judgment>(text.as_bytes());
+    assert!(of(row("\"one\"", "")).starts_with("f.jsonl:1: field `turn`: invalid type"));
+    assert_eq!(
+        of(row("1", "").replace("\"judge\"", "\"Judge\"")),
+        "f.jsonl:1: field `judge`: missing"
+    );
+    assert!(of(row("1", ", \"first_reply\": 3")).starts_with("f.jsonl:1: field `first_reply`: "));
+    assert!(
+        of(row("1", "").replace("\"score\": 7}", "\"sore\": 7}"))
+            .starts_with("f.jsonl:1: field `verdict`: ")
+    );
+    assert!(
+        of(row("1", "").replace("\"model\"", "\"models\""))
+            .starts_with("f.jsonl:1: field `model`: ")
     );
 }
 
@@ -254,6 +307,14 @@ fn a_failed_write_leaves_the_old_file() {
     let rows: Vec<AlpacaAnnotation> = read(&judgments("annotations.json"));
     write_array(&path, &rows).unwrap();
     assert!(write_array(dir.path().join("no/outputs.json"), &rows).is_err());
+    let mut bad = rows[..3].to_vec();
+    bad[2].preference = Some(f64::NAN);
+    // A number that JSON has not: written as null, or refused, but never a file cut short.
+    let before = std::fs::read(&path).unwrap();
+    if write_array(&path, &bad).is_err() {
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     write_array::<AlpacaAnnotation>(&path, []).unwrap();
     assert_eq!(read::<AlpacaAnnotation>(&path).len(), 0);
 }

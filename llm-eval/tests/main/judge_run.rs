@@ -373,7 +373,7 @@ fn rows_that_contradict_themselves_are_refused() {
         ("verdict", serde_json::json!({"score": 7}), "verdict"),
         ("unscored", "no_reply".into(), "unscored"),
         ("score", 7.into(), "score"),
-        ("turn", "x".into(), "judgment"),
+        ("turn", "x".into(), "turn"),
     ];
     for (key, value, field) in cases {
         let mut row = good.clone();

@@ -7,7 +7,7 @@ use llm_data::generate::{ChatReply, ChatRequest, ReplyCache, RunOptions, Runner}
 use llm_eval::bench::classify::{Classifier, Labelled, Style};
 use llm_eval::bench::score::{Benchmark, Score, read_completions, score};
 use llm_eval::bench::{Answers, ChatServer, TaskOptions, belle, evaluate, mmlu};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::data::{data, golden, shared};
 
@@ -192,11 +192,31 @@ fn broken_files_are_named() {
         let error = mmlu::load(dir.path(), &options).unwrap_err().to_string();
         assert!(error.ends_with(expected), "{error}");
     }
+    std::fs::write(&file, b"q,a,b,c,d,A\nq,\xff,b,c,d,A\n").unwrap();
+    let error = mmlu::load(dir.path(), &options).unwrap_err().to_string();
+    assert!(
+        error.contains("anatomy_test.csv:2: invalid utf-8"),
+        "{error}"
+    );
     std::fs::write(&file, "q,a,b,c,d,A\n").unwrap();
     let error = mmlu::load(dir.path(), &TaskOptions::default())
         .unwrap_err()
         .to_string();
     assert!(error.contains("anatomy_dev.csv"), "{error}");
+}
+
+#[test]
+fn a_wrong_value_is_named_by_its_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("set.jsonl");
+    let class = vec![0; 10_000];
+    let row = json!({"question": "问", "class": class, "std_answer": null});
+    std::fs::write(&file, format!("\u{feff}{row}\n")).unwrap();
+    let error = belle::load(&file).unwrap_err().to_string();
+    assert!(
+        error.ends_with(":1: field `class`: expected a text, got an array"),
+        "{error}"
+    );
 }
 
 #[test]

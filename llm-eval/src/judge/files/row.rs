@@ -54,24 +54,33 @@ impl fmt::Display for Id {
     }
 }
 
-/// Takes a field out of an object. An absent one is read as `null`.
-pub(super) fn take<T: DeserializeOwned>(
+/// Takes a field out of an object.
+pub(in crate::judge) fn take<T: DeserializeOwned>(
     object: &mut Map<String, Value>,
     name: &str,
     place: Place<'_>,
 ) -> Result<T> {
-    let field = object.shift_remove(name);
-    let absent = field.is_none();
-    serde_json::from_value(field.unwrap_or_default()).map_err(|error| Error::Field {
+    take_optional(object, name, place)?.ok_or_else(|| wrong(name, place, "missing"))
+}
+
+/// Takes a field that may be absent out of an object.
+pub(in crate::judge) fn take_optional<T: DeserializeOwned>(
+    object: &mut Map<String, Value>,
+    name: &str,
+    place: Place<'_>,
+) -> Result<Option<T>> {
+    let read = object.shift_remove(name).map(serde_json::from_value);
+    read.transpose()
+        .map_err(|error| wrong(name, place, &error.to_string()))
+}
+
+fn wrong(name: &str, place: Place<'_>, reason: &str) -> Error {
+    Error::Field {
         path: place.path.to_owned(),
         line: place.line,
         field: name.to_owned(),
-        reason: if absent {
-            "missing".to_owned()
-        } else {
-            error.to_string()
-        },
-    })
+        reason: reason.to_owned(),
+    }
 }
 
 /// Declares a record. A field marked `?` is left out when it is `None`; others are always written.
@@ -99,7 +108,7 @@ macro_rules! row {
             ) -> $crate::Result<Self> {
                 Ok(Self {
                     $($field: $crate::judge::files::row::take(&mut object, row!(@key $field $($key)?), place)?,)*
-                    $($ofield: $crate::judge::files::row::take(&mut object, row!(@key $ofield $($okey)?), place)?,)*
+                    $($ofield: $crate::judge::files::row::take_optional::<Option<_>>(&mut object, row!(@key $ofield $($okey)?), place)?.flatten(),)*
                     extra: object,
                 })
             }
