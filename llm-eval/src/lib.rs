@@ -21,6 +21,7 @@ mod file;
 pub mod judge;
 #[cfg(feature = "local")]
 mod local;
+mod pattern;
 pub mod report;
 pub mod stats;
 pub mod verdict;

@@ -1,12 +1,11 @@
 //! Reads answers out of generated texts.
 
-use std::sync::LazyLock;
-
 use regex::Regex;
 
 use super::math;
 use super::python::strip;
 use super::task::{ChoiceGold, Gold, Item};
+use crate::pattern::pattern;
 
 /// What the harness writes where a filter finds nothing.
 pub(super) const INVALID: &str = "[invalid]";
@@ -79,24 +78,18 @@ impl Reader {
     }
 }
 
-/// A pattern of this file, which the tests compile.
-fn pattern(text: &str) -> Option<Regex> {
-    Regex::new(text).ok()
-}
-
-static STRICT: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"#### (\-?[0-9\.,]+)"));
-static FLEXIBLE: LazyLock<Option<Regex>> =
-    LazyLock::new(|| pattern(r"(-?[$0-9.,]{2,})|(-?[0-9]+)"));
+pattern!(STRICT, r"#### (\-?[0-9\.,]+)");
+pattern!(FLEXIBLE, r"(-?[$0-9.,]{2,})|(-?[0-9]+)");
 
 /// The first number behind `####`.
 pub(super) fn strict_number(text: &str) -> Option<&str> {
-    let found = STRICT.as_ref()?.captures(text)?.get(1)?;
+    let found = STRICT.captures(text)?.get(1)?;
     Some(strip(found.as_str()))
 }
 
 /// The last number.
 pub(super) fn flexible_number(text: &str) -> Option<&str> {
-    let found = FLEXIBLE.as_ref()?.find_iter(text).last()?;
+    let found = FLEXIBLE.find_iter(text).last()?;
     Some(strip(found.as_str()))
 }
 
@@ -132,15 +125,12 @@ fn bare(text: &str) -> String {
 /// Letters, alone or in a list.
 const LIST: &str = r"\(?[A-Z]\)?(?:\s*(?:,|;|，|、|；|and|和|与)?\s*\(?[A-Z]\)?)*";
 
-static ONLY: LazyLock<Option<Regex>> =
-    LazyLock::new(|| pattern(&format!(r"^[\W_]*({LIST})[\W_]*$")));
-static STATED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+pattern!(ONLY, &format!(r"^[\W_]*({LIST})[\W_]*$"));
+pattern!(STATED, &{
     let phrase = r"(?i:answers?\s*(?:is|are|:|：)|答案\s*(?:应该|应当|应)?\s*(?:是|为|选|:|：)|应选择|故选|选择|选)";
-    pattern(&format!(
-        r#"{phrase}\s*[:：]?[\s*_"'“‘【\[]*({LIST})(?:$|[^A-Za-z0-9])"#
-    ))
+    format!(r#"{phrase}\s*[:：]?[\s*_"'“‘【\[]*({LIST})(?:$|[^A-Za-z0-9])"#)
 });
-static ALONE: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"[A-Za-z0-9'’]+"));
+pattern!(ALONE, r"[A-Za-z0-9'’]+");
 
 fn letters(text: &str, item: &Item) -> [Reading; 2] {
     let text = half_width(text);
@@ -197,8 +187,8 @@ fn numbers(list: &str, choices: usize) -> Vec<usize> {
 }
 
 fn stated(text: &str, choices: usize) -> Vec<usize> {
-    let list = |pattern: &Option<Regex>| -> Option<Vec<usize>> {
-        let found = pattern.as_ref()?.captures_iter(text).last()?;
+    let list = |pattern: &Regex| -> Option<Vec<usize>> {
+        let found = pattern.captures_iter(text).last()?;
         Some(numbers(found.get(1)?.as_str(), choices))
     };
     let only = list(&ONLY).filter(|found| !found.is_empty());
@@ -207,9 +197,6 @@ fn stated(text: &str, choices: usize) -> Vec<usize> {
 
 /// The last letter that stands alone and is no article.
 fn alone(text: &str, choices: usize) -> Vec<usize> {
-    let Some(words) = ALONE.as_ref() else {
-        return Vec::new();
-    };
     let is_letter = |word: &regex::Match<'_>| {
         let article = word.as_str() == "A" && {
             let mut after = text[word.end()..].chars();
@@ -217,7 +204,7 @@ fn alone(text: &str, choices: usize) -> Vec<usize> {
         };
         word.len() == 1 && !article && !numbers(word.as_str(), choices).is_empty()
     };
-    let last = words.find_iter(text).filter(is_letter).last();
+    let last = ALONE.find_iter(text).filter(is_letter).last();
     last.map_or_else(Vec::new, |word| numbers(word.as_str(), choices))
 }
 

@@ -1,13 +1,12 @@
 //! Answers of mathematics, compared as Hendrycks' MATH and AGIEval compare them (`math_equivalence.py`,
 //! `parse_math_answer`).
 
-use std::sync::LazyLock;
-
 use fancy_regex::Regex;
 
-static DOLLARS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\$(.*)\$").ok());
-static NUMBER: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?:\$)?\d+(?:\.\d+)?(?![\w\d])").ok());
+use crate::pattern::pattern;
+
+pattern!(DOLLARS, r"\$(.*)\$");
+pattern!(NUMBER, r"(?:\$)?\d+(?:\.\d+)?(?![\w\d])");
 
 /// The answer in a text.
 pub(super) fn parse_answer(text: &str) -> Option<String> {
@@ -52,11 +51,7 @@ fn last_boxed(text: &str) -> Option<&str> {
 }
 
 fn between_dollars(text: &str) -> Option<String> {
-    let found = DOLLARS
-        .as_ref()?
-        .captures_iter(text)
-        .filter_map(Result::ok)
-        .last()?;
+    let found = DOLLARS.captures_iter(text).filter_map(Result::ok).last()?;
     Some(behind_equals(found.get(1)?.as_str()).to_owned())
 }
 
@@ -66,11 +61,7 @@ fn without_dollars(text: &str) -> Option<String> {
         let answer = answer.split("\\n").next().unwrap_or(answer);
         return Some(answer.to_owned());
     }
-    let found = NUMBER
-        .as_ref()?
-        .find_iter(text)
-        .filter_map(Result::ok)
-        .last()?;
+    let found = NUMBER.find_iter(text).filter_map(Result::ok).last()?;
     Some(found.as_str().to_owned())
 }
 

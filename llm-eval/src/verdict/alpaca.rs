@@ -1,12 +1,11 @@
 //! The verdicts of AlpacaEval's annotators.
 
-use std::sync::LazyLock;
-
 use regex::Regex;
 use serde_json::Value;
 
-use super::decide::{Found, decide, pattern};
+use super::decide::{Found, decide};
 use super::{Preference, Reason, Verdict, python};
+use crate::pattern::pattern;
 
 pattern!(
     CHOICE,

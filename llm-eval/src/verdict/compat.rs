@@ -1,11 +1,9 @@
 //! What other systems' own parsers make of a reply, mistakes included, to replay their files.
 
-use std::sync::LazyLock;
-
 use regex::Regex;
 
-use super::decide::pattern;
 use super::{Preference, Reason, Verdict, python};
+use crate::pattern::pattern;
 
 /// Another system's parser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

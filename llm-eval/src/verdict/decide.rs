@@ -1,11 +1,10 @@
 //! Which of the matches of a grammar is the judge's verdict.
 
-use std::sync::LazyLock;
-
 use regex::Regex;
 
 use super::Reason;
 use super::text::line_around;
+use crate::pattern::pattern;
 
 /// How many matches are looked at, from the last one on: enough for any judge, and bounded work for
 /// a reply that has nothing else.
@@ -20,16 +19,6 @@ pub(super) struct Found<T> {
     pub(super) end: usize,
     pub(super) value: T,
 }
-
-/// A pattern of this crate's own.
-macro_rules! pattern {
-    ($name:ident, $pattern:expr) => {
-        static $name: LazyLock<Regex> = LazyLock::new(|| {
-            Regex::new($pattern).unwrap_or_else(|error| unreachable!("a constant: {error}"))
-        });
-    };
-}
-pub(super) use pattern;
 
 // Between two matches: they are alternatives (`[[A]] or [[B]]`).
 pattern!(

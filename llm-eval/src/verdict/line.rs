@@ -1,11 +1,10 @@
 //! Verdicts in lines of their own: Vicuna's two scores and BELLE's 得分.
 
-use std::sync::LazyLock;
-
 use regex::Regex;
 
-use super::decide::{Found, decide, pattern};
+use super::decide::{Found, decide};
 use super::{Range, Reason, Verdict};
+use crate::pattern::pattern;
 
 pattern!(
     ASSISTANT,

@@ -1,14 +1,13 @@
 //! Scores by criterion.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::decide::pattern;
 use super::json::{Field, Fields, number, objects};
 use super::text::normalise;
 use super::{Range, Reason, Verdict};
+use crate::pattern::pattern;
 
 pattern!(
     LINE,

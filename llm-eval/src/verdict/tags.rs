@@ -2,10 +2,10 @@
 
 use regex::{Captures, Regex};
 
-use super::decide::{Found, decide, only_verdict_words, pattern};
+use super::decide::{Found, decide, only_verdict_words};
 use super::text::line_around;
 use super::{Preference, Range, Reason, Verdict};
-use std::sync::LazyLock;
+use crate::pattern::pattern;
 
 /// How far from the end an opened tag counts as cut off, in bytes.
 const TAIL: usize = 40;
