@@ -117,19 +117,11 @@ impl Encoder {
     /// a plain question and answer.
     pub fn new(tokenizer: Tokenizer, template: Template, options: EncodeOptions) -> Result<Self> {
         if options.max_seq_len == 0 {
-            let (field, expected) = ("max_seq_len", "at least 1");
-            return Err(Error::Option {
-                field,
-                expected,
-                got: "0".to_owned(),
-            });
+            return Err(Error::option("max_seq_len", "at least 1", 0));
         }
         if options.mask_history && options.train_on_input {
-            return Err(Error::Option {
-                field: "mask_history",
-                expected: "not together with train_on_input",
-                got: "both".to_owned(),
-            });
+            let expected = "not together with train_on_input";
+            return Err(Error::option("mask_history", expected, "both"));
         }
         let template = template.bind(&tokenizer);
         if template.needs_eos() && tokenizer.eos_id().is_none() {
@@ -218,16 +210,12 @@ impl Encoder {
         flags: &[bool],
     ) -> Result<Encoded> {
         let messages = &conversation.messages;
-        let wrong = |expected, got: String| Error::Option {
-            field: "flags",
-            expected,
-            got,
-        };
+        let wrong = |expected, got| Err(Error::option("flags", expected, got));
         if flags.len() != messages.len() {
-            return Err(wrong("one for each message", flags.len().to_string()));
+            return wrong("one for each message", flags.len().to_string());
         }
         if self.options.train_on_input {
-            return Err(wrong("not together with train_on_input", "both".to_owned()));
+            return wrong("not together with train_on_input", "both".to_owned());
         }
         self.encode_answered(conversation, Some(&reply_flags(messages, flags)))
     }

@@ -372,6 +372,14 @@ pub enum Error {
     /// A sample in which no token is supervised.
     #[error("nothing is supervised: the answer has no tokens")]
     NothingSupervised,
+    /// There is no sample of this number.
+    #[error("there is no sample {index} of {count}, counted from 0")]
+    NoSample {
+        /// The number, from 0.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
     /// No sample is left to train on.
     #[error("none of the {records} records can be trained on: {dropped}")]
     NothingLeft {

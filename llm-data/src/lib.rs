@@ -101,3 +101,8 @@ pub use survey::{
 };
 pub use tokenizer::Tokenizer;
 pub use truncate::Truncation;
+
+/// What options are that nobody has said anything about, where that is true.
+fn yes() -> bool {
+    true
+}

@@ -70,7 +70,8 @@ impl Packed {
 /// Best fit, the longest first: each sample goes where it leaves the least room; of equal places into the
 /// older one. Returns the samples' numbers, bin by bin. A sample longer than `capacity` has a bin of its own.
 ///
-/// Never takes more than 11/9 of the fewest possible bins (and one); Johnson 1973.
+/// Never takes more than 11/9 of the fewest possible bins, and four (D. S. Johnson, "Near-optimal bin packing
+/// algorithms", MIT 1973).
 ///
 /// ```
 /// assert_eq!(llm_data::best_fit(&[3, 6, 12, 4, 7, 1], 10), [vec![2], vec![4, 0], vec![1, 3], vec![5]]);

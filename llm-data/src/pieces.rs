@@ -18,9 +18,9 @@ pub enum PieceRule {
     #[default]
     Fixed,
     /// As FastChat's `split_long_conversation.py`: messages two by two, without the last one of an odd
-    /// number; a last pair that begins a piece of its own is lost, and so is a first pair that is too long
-    /// before another one. A conversation that does not begin with the user, or whose speakers do not take
-    /// turns, is left out.
+    /// number. A pair that no longer fits begins the next piece; the last pair of a conversation, where it no
+    /// longer fits, is lost. A piece in which user and assistant do not take turns, the user first, is left
+    /// out.
     Compat,
 }
 
@@ -88,7 +88,8 @@ impl Pieces {
         let piece = |(start, end): (usize, usize)| Conversation {
             id: conversation.id.as_ref().map(|id| format!("{id}_{start}")),
             messages: [&messages[..head], &messages[start..end]].concat(),
-            ..conversation.clone()
+            tools: conversation.tools.clone(),
+            extra: conversation.extra.clone(),
         };
         Ok(spans.into_iter().map(piece).collect())
     }
@@ -177,11 +178,7 @@ impl std::str::FromStr for PieceRule {
         match name {
             "fixed" => Ok(Self::Fixed),
             "compat" => Ok(Self::Compat),
-            _ => Err(Error::Option {
-                field: "rule",
-                expected: "fixed or compat",
-                got: name.to_owned(),
-            }),
+            _ => Err(Error::option("rule", "fixed or compat", name)),
         }
     }
 }

@@ -254,11 +254,7 @@ impl Template {
     /// # Errors
     /// [`Error::Option`] where the template is no chat template, or the tools are no array.
     pub fn with_tools(&self, tools: Value) -> Result<Self> {
-        let bad = |expected, got: &str| Error::Option {
-            field: "tools",
-            expected,
-            got: got.to_owned(),
-        };
+        let bad = |expected, got: &str| Error::option("tools", expected, got);
         let Kind::Model(jinja) = &self.0 else {
             return Err(bad("a chat template", self.name()));
         };

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use crate::encode::Sample;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-/// Samples by their number. There may be more of them by and by, while they are still encoded.
+/// Samples by their number. More may come while encoding runs.
 pub trait Samples: Send + Sync {
     /// Waits until there are `count` samples at least, or all.
     ///
@@ -49,7 +49,12 @@ impl Samples for [Sample] {
     }
 
     fn get(&self, index: usize) -> Result<Cow<'_, Sample>> {
-        Ok(Cow::Borrowed(&self[index]))
+        let sample = <[Sample]>::get(self, index);
+        let absent = || Error::NoSample {
+            index,
+            count: self.len(),
+        };
+        sample.map(Cow::Borrowed).ok_or_else(absent)
     }
 
     fn longest(&self) -> usize {
@@ -64,7 +69,7 @@ impl Samples for Vec<Sample> {
     }
 
     fn get(&self, index: usize) -> Result<Cow<'_, Sample>> {
-        Ok(Cow::Borrowed(&self[index]))
+        Samples::get(self.as_slice(), index)
     }
 
     fn longest(&self) -> usize {

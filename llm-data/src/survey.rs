@@ -53,8 +53,8 @@ const CHUNKS: usize = 64;
 pub struct Survey {
     /// How many records.
     pub records: usize,
-    /// One record in so many has its language told, which takes longer than all else; chosen by its text.
-    /// 0 and 1: each.
+    /// The language of one record in N is detected, which takes longer than all else; which ones, their texts
+    /// decide. 0 and 1: of each.
     #[serde(default)]
     pub languages_one_in: u64,
     /// By kind: `conversation`, `preference`, `text`.
@@ -162,7 +162,7 @@ impl<'a> RecordRef<'a> {
 }
 
 impl Survey {
-    /// A survey that tells the language of one record in so many.
+    /// A survey that detects the language of one record in N.
     pub fn languages_one_in(one_in: u64) -> Self {
         Self {
             languages_one_in: one_in,

@@ -33,13 +33,9 @@ enum PreTokenizer {
         add_prefix_space: bool,
         #[serde(rename = "trim_offsets")]
         _trim_offsets: bool,
-        #[serde(default = "yes")]
+        #[serde(default = "crate::yes")]
         use_regex: bool,
     },
-}
-
-fn yes() -> bool {
-    true
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,4 @@
-//! The words that were met before.
+//! A cache of encoded words.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};

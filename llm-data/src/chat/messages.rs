@@ -90,11 +90,7 @@ pub(crate) fn tools(text: &str) -> Result<Option<Value>> {
     if text.trim().is_empty() {
         return Ok(None);
     }
-    let wrong = |got: &str| Error::Option {
-        field: "tools",
-        expected: "a JSON array of functions",
-        got: got.to_owned(),
-    };
+    let wrong = |got: &str| Error::option("tools", "a JSON array of functions", got);
     let tools = match serde_json::from_str(text) {
         Ok(Value::Array(tools)) => tools,
         Ok(tool @ Value::Object(_)) => vec![tool],

@@ -100,12 +100,8 @@ pub struct Phrases {
     pub speaker: Speaker,
     /// Whether a phrase that begins or ends with an ASCII letter or digit has none beside it.
     /// Default true.
-    #[serde(default = "yes")]
+    #[serde(default = "crate::yes")]
     pub whole_words: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// [`Phrases`], compiled.

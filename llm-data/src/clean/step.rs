@@ -67,7 +67,7 @@ pub enum Step {
         #[serde(default)]
         compare: Compared,
         /// Whether case, punctuation and white space are no difference. Default true.
-        #[serde(default = "yes")]
+        #[serde(default = "crate::yes")]
         normalise: bool,
     },
     /// Drops all but the first of each cluster of [`near_duplicates`](super::near_duplicates).
@@ -94,10 +94,6 @@ pub enum Step {
 
 fn nine() -> usize {
     9
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// The names of the presets.

@@ -11,6 +11,9 @@ use crate::survey::{Histogram, Survey, language_name};
 /// Languages and first words that are shown.
 const SHOWN: usize = 20;
 
+/// What languages are headed by.
+const LANGUAGE: &str = "language";
+
 type Page = String;
 
 pub(super) fn page(report: &Report) -> String {
@@ -213,7 +216,7 @@ fn surveys(page: &mut Page, report: &Report) {
     line(page, "## Records\n");
     kinds(page, &both);
     lengths(page, &both);
-    shares(page, "language", &both, |survey| {
+    shares(page, LANGUAGE, &both, |survey| {
         let languages = survey.languages.iter();
         languages
             .map(|(code, &records)| (&**code, records))
@@ -309,7 +312,7 @@ fn lengths(page: &mut Page, both: &[(&str, &Survey)]) {
     table(page, &header, rows);
 }
 
-/// The most frequent ones, by the first survey, and the share of the records.
+/// The most frequent ones, by the first survey, and the share of the records that were looked at.
 fn shares<'a>(
     page: &mut Page,
     what: &str,
@@ -331,7 +334,7 @@ fn shares<'a>(
     }
     let more = keys.len().saturating_sub(SHOWN);
     let rows = keys.into_iter().take(SHOWN).map(|(key, _)| {
-        let name = if what == "language" {
+        let name = if what == LANGUAGE {
             language_name(key)
         } else {
             None
@@ -339,12 +342,22 @@ fn shares<'a>(
         let title = name.map_or_else(|| cell(key), |name| format!("{name} {}", cell(key)));
         let numbers = all.iter().zip(both).map(|(counts, (_, survey))| {
             let count = counts.get(key).copied().unwrap_or(0);
-            let share = 100.0 * count as f64 / survey.records.max(1) as f64;
+            let of = match what {
+                LANGUAGE => survey.languages.values().sum(),
+                _ => survey.records,
+            };
+            let share = 100.0 * count as f64 / of.max(1) as f64;
             format!("{} ({share:.1} %)", number(count))
         });
         std::iter::once(title).chain(numbers).collect()
     });
-    table(page, &header(what, both), rows);
+    let one_in = both.iter().map(|(_, survey)| survey.languages_one_in).max();
+    let sampled = one_in.filter(|one_in| what == LANGUAGE && *one_in > 1);
+    let what = match sampled {
+        Some(one_in) => format!("{what}, of one record in {one_in}"),
+        None => what.to_owned(),
+    };
+    table(page, &header(&what, both), rows);
     if more > 0 {
         line(page, format_args!("And {} more.\n", number(more)));
     }

@@ -52,11 +52,7 @@ impl<I: Iterator> Mixture<I> {
     pub fn new(sources: Vec<(I, f64)>, seed: u64, stop: Stop) -> Result<Self> {
         let wrong = |weight: &f64| !(weight.is_finite() && *weight > 0.0);
         if let Some((_, weight)) = sources.iter().find(|(_, weight)| wrong(weight)) {
-            return Err(Error::Option {
-                field: "weight",
-                expected: "a number above 0",
-                got: weight.to_string(),
-            });
+            return Err(Error::option("weight", "a number above 0", weight));
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(STREAM);

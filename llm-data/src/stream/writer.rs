@@ -101,11 +101,9 @@ impl RecordWriter {
         let is = |end: &str| plain.ends_with(end);
         let known = is(".json") || is(".jsonl") || is(".ndjson") || (is(".parquet") && !gzip);
         if !known {
-            return Err(Error::Option {
-                field: "path",
-                expected: "a name that ends in .jsonl, .ndjson, .json (or these with .gz) or .parquet",
-                got: name.into_owned(),
-            });
+            let expected =
+                "a name that ends in .jsonl, .ndjson, .json (or these with .gz) or .parquet";
+            return Err(Error::option("path", expected, name));
         }
         let (file, handle) = Temporary::create(path)?;
         let sink = if is(".parquet") {

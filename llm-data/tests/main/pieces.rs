@@ -79,13 +79,32 @@ fn the_fixed_rule_loses_nothing() {
         .unwrap();
     let expected = [("talk_0", 4), ("talk_4", 2), ("talk_6", 2), ("talk_8", 2)];
     assert_eq!(ids(&divided), expected);
-    // FastChat loses a last pair that begins a piece, and a first one before another that is too long.
+    // FastChat loses a last pair that no longer fits.
     let compat = pieces.clone().rule(PieceRule::Compat);
     let compat = compat.divide(&talk(&[10, 20, 60, 20])).unwrap();
     assert_eq!(ids(&compat), [("talk_0", 2)]);
     assert_eq!(
         ids(&pieces.divide(&talk(&[10, 20, 60, 20])).unwrap()).len(),
         2
+    );
+}
+
+/// The messages of a piece are copied, not all of them for each piece.
+#[test]
+fn a_long_conversation_is_divided_in_time() {
+    let begun = std::time::Instant::now();
+    let pieces = Pieces::new(tiny()).max_tokens(14);
+    assert_eq!(pieces.divide(&talk(&[1; 32_000])).unwrap().len(), 16_000);
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_sample_that_is_not_there_is_an_error() {
+    let samples: Vec<llm_data::Sample> = Vec::new();
+    let error = llm_data::Samples::get(&samples, 3).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there is no sample 3 of 0, counted from 0"
     );
 }
 

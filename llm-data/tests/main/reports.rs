@@ -36,6 +36,31 @@ fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     pool.build().unwrap().install(work)
 }
 
+#[test]
+fn shares_of_languages_are_of_the_records_looked_at() {
+    let one = |number: usize| {
+        let text = format!("Please explain number {number} to me in a few simple English words.");
+        Record::Conversation(conversation(&[(Role::User, &text)]))
+    };
+    let records: Vec<Record> = (0..640).map(one).collect();
+    let mut survey = Survey::languages_one_in(16);
+    survey.add_all(&records, CountTokens::No).unwrap();
+    let looked_at: usize = survey.languages.values().sum();
+    assert!((1..100).contains(&looked_at), "{looked_at}");
+    let languages = survey.languages.clone();
+    let mut report = Report::new("stats", json!({}));
+    report.before = Some(survey);
+    let page = report.to_markdown();
+    assert!(page.contains("| language, of one record in 16 |"), "{page}");
+    for (code, count) in languages {
+        let share = 100.0 * count as f64 / looked_at as f64;
+        assert!(
+            page.contains(&format!("`{code}` | {count} ({share:.1} %)")),
+            "{page}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn percentiles_are_those_of_the_sorted_list(
