@@ -90,6 +90,20 @@ impl Message {
         message
     }
 
+    /// Whether the field `input` says where the content divides; others may have a field of that name.
+    pub(crate) fn has_input(&self) -> bool {
+        !self.instruction_and_input().1.is_empty()
+    }
+
+    /// Marks this end of the content as the input, after the content has changed; nothing, where it is no
+    /// such end.
+    pub(crate) fn mark_input(&mut self, input: &str) {
+        self.extra.insert("input".to_owned(), input.into());
+        if !self.has_input() {
+            self.extra.shift_remove("input");
+        }
+    }
+
     /// Instruction and input: the content, divided where the field `input` says so; without one the
     /// input is empty.
     pub fn instruction_and_input(&self) -> (&str, &str) {

@@ -20,7 +20,9 @@ pub enum PersonalKind {
     /// A Chinese resident identity card's number of 18 places (GB 11643) with its date and check
     /// digit.
     IdCard,
-    /// A credit card's number: 13 to 19 digits that pass Luhn's check and begin with 2 to 6.
+    /// A credit card's number: 13 to 19 digits that pass Luhn's check and begin with 2 to 6. Beside other
+    /// numbers, such as its date, it is found if its groups have 3 digits at least and it begins as
+    /// issuers' do, with 22 to 27 or 3 to 6.
     CreditCard,
     /// A telephone number: Chinese mobile, international with `+`, North American.
     Phone,
@@ -66,7 +68,7 @@ impl PersonalKind {
             }
             Self::CreditCard => r"[0-9](?:[ -]?[0-9])+",
             Self::Phone => {
-                r"(?:\+86[ -]?)?1[3-9][0-9](?:[ -]?[0-9]{4}){2}|\+[1-9][0-9]{0,2}(?:[ .-]?\(?[0-9]{1,4}\)?){2,6}|(?:\+?1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
+                r"(?:(?:\+|00)?86[ -]?)?1[3-9][0-9](?:[ -]?[0-9]{4}){2}|\+[1-9][0-9]{0,2}(?:[ .-]?\(?[0-9]{1,4}\)?){2,6}|(?:\+?1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
             }
             Self::Ip => r"[0-9]{1,3}(?:\.[0-9]+){3,}|[0-9A-Fa-f:]*:[0-9A-Fa-f:]+",
         }
@@ -143,21 +145,25 @@ impl PersonalFinder {
     pub(super) fn apply(&self, conversation: &mut Conversation) -> Verdict {
         let mut changes = Vec::new();
         for message in &mut conversation.messages {
+            let mut kinds = Vec::new();
             for (kind, regex) in &self.kinds {
                 let places = places(*kind, regex, &message.content);
-                let Some(first) = places.first().cloned() else {
+                if places.is_empty() {
                     continue;
-                };
-                let masked = masked(&message.content, &places, kind.mask());
-                // The account must not keep what the data loses.
-                let end = first.start + kind.mask().len();
-                let found = Found::new(kind.reason(), excerpt(&masked, first.start..end));
+                }
                 if self.action == PersonalAction::Drop {
                     return Err(Found::new(kind.reason(), kind.mask()));
                 }
-                message.content = masked;
-                changes.push(found);
+                message.content = masked(&message.content, &places, kind.mask());
+                kinds.push(kind);
             }
+            // The account must not keep what the data loses: nothing is shown before all is masked.
+            let text = &message.content;
+            changes.extend(kinds.into_iter().map(|kind| {
+                let start = text.find(kind.mask()).unwrap_or_default();
+                let place = start..start + kind.mask().len();
+                Found::new(kind.reason(), excerpt(text, place))
+            }));
         }
         Ok(changes)
     }
@@ -171,9 +177,61 @@ fn places(kind: PersonalKind, regex: &Regex, text: &str) -> Vec<Range<usize>> {
         !inside(text[..place.start].chars().next_back())
             && !inside(text[place.end..].chars().next())
     };
-    found
-        .filter(|place| alone(place) && kind.is_valid(&text[place.clone()]))
-        .collect()
+    let valid = |place: Range<usize>| {
+        if alone(&place) && kind.is_valid(&text[place.clone()]) {
+            return vec![place];
+        }
+        match kind {
+            PersonalKind::CreditCard => cards(&text[place.clone()])
+                .into_iter()
+                .map(|card| place.start + card.start..place.start + card.end)
+                .filter(alone)
+                .collect(),
+            _ => Vec::new(),
+        }
+    };
+    found.flat_map(valid).collect()
+}
+
+/// The card numbers among the groups of a run of digits, the longest from the left.
+fn cards(run: &str) -> Vec<Range<usize>> {
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    for (place, _) in run
+        .bytes()
+        .enumerate()
+        .filter(|(_, one)| one.is_ascii_digit())
+    {
+        match groups.last_mut() {
+            Some(group) if group.end == place => group.end += 1,
+            _ => groups.push(place..place + 1),
+        }
+    }
+    let (mut cards, mut next) = (Vec::new(), 0);
+    while let Some(first) = groups.get(next) {
+        let ends = groups[next..].iter().enumerate();
+        let ends = ends.take_while(|(_, group)| group.len() >= 3 && group.end <= first.start + 40);
+        let card = ends
+            .filter(|(_, group)| is_card(&run[first.start..group.end]))
+            .last();
+        match card {
+            Some((more, last)) => {
+                cards.push(first.start..last.end);
+                next += more + 1;
+            }
+            None => next += 1,
+        }
+    }
+    cards
+}
+
+/// Whether it is a card's number by its length, its beginning and its check digit.
+fn is_card(text: &str) -> bool {
+    let issued = match text.as_bytes() {
+        [b'2', second, ..] => matches!(second, b'2'..=b'7'),
+        [first, ..] => matches!(first, b'3'..=b'6'),
+        [] => false,
+    };
+    issued && PersonalKind::CreditCard.is_valid(text)
 }
 
 fn masked(text: &str, places: &[Range<usize>], mask: &str) -> String {
@@ -267,6 +325,8 @@ mod tests {
         assert_eq!(mask("4111 1111 1111 1111"), "[CREDIT_CARD]");
         assert_eq!(mask("5555-5555-5555-4444, ok"), "[CREDIT_CARD], ok");
         assert_eq!(mask("电话13812345678"), "电话[PHONE]");
+        assert_eq!(mask("8613812345678"), "[PHONE]");
+        assert_eq!(mask("0086 138 1234 5678"), "[PHONE]");
         assert_eq!(mask("+86 138-1234-5678"), "[PHONE]");
         assert_eq!(
             mask("call (212) 555-0123 or +44 20 7946 0958"),
@@ -274,6 +334,26 @@ mod tests {
         );
         assert_eq!(mask("at 8.8.8.8."), "at [IP].");
         assert_eq!(mask("2001:4860:4860::8888 is up"), "[IP] is up");
+    }
+
+    #[test]
+    fn a_card_is_found_beside_other_numbers() {
+        for (text, masked) in [
+            ("4111 1111 1111 1111 12/25", "[CREDIT_CARD] 12/25"),
+            ("4111-1111-1111-1111 123", "[CREDIT_CARD] 123"),
+            ("5 4111 1111 1111 1111", "5 [CREDIT_CARD]"),
+            (
+                "12 378282246310005 5555555555554444 9",
+                "12 [CREDIT_CARD] [CREDIT_CARD] 9",
+            ),
+        ] {
+            assert_eq!(mask(text), masked);
+        }
+        // Years, and digits one by one, of which some span passes the check.
+        let years: Vec<String> = (1990..2030).map(|year| year.to_string()).collect();
+        assert_eq!(mask(&years.join(" ")), years.join(" "));
+        let digits = "3 1 4 1 5 9 2 6 5 3 5 8 9 7 9 3 2 3 8 4 6 2 6 4 3 3";
+        assert_eq!(mask(digits), digits);
     }
 
     #[test]
@@ -304,8 +384,13 @@ mod tests {
         });
         let found = finder.unwrap().apply(&mut conversation).unwrap_err();
         assert_eq!(found, Found::new("email", "[EMAIL]"));
-        let finder = PersonalFinder::new(&PersonalData::default()).unwrap();
-        let changes = finder.apply(&mut conversation).unwrap();
+        let finder = PersonalFinder::new(&PersonalData::default());
+        let changes = finder.as_ref().unwrap().apply(&mut conversation).unwrap();
         assert_eq!(changes[0].excerpt, "[EMAIL] and [EMAIL]");
+        let text = "a@b.cc 13812345678 8.8.8.8";
+        let mut conversation = Conversation::from(vec![Message::new(Role::User, text)]);
+        for found in finder.unwrap().apply(&mut conversation).unwrap() {
+            assert_eq!(found.excerpt, "[EMAIL] [PHONE] [IP]");
+        }
     }
 }

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::record::Conversation;
+use crate::parallel::{Bounds, in_chunks};
+use crate::record::{Conversation, Message};
 
 use super::account::{Account, StepAccount};
 use super::codec::Item;
@@ -18,7 +19,7 @@ use super::exact::{Seen, hash};
 use super::pipeline::Pipeline;
 use super::spool::Place;
 use super::step::Rule;
-use super::verdict::{Found, beginning};
+use super::verdict::{Found, Verdict, beginning};
 use super::whole::{Collector, Compared, Replay};
 
 /// How [`Pipeline::stream`] uses memory and disk. None of it changes the result.
@@ -353,9 +354,13 @@ fn walk(rules: &[(&'static str, Rule)], record: &mut Conversation) -> Trail {
     };
     for (step, (_, rule)) in rules.iter().enumerate() {
         let Rule::Each(rule) = rule else { continue };
+        let inputs = inputs(record);
         match rule(record) {
             Ok(changes) if changes.is_empty() => {}
-            Ok(changes) => trail.changes.push((step, changes)),
+            Ok(changes) => {
+                mark_inputs(record, inputs, rule);
+                trail.changes.push((step, changes));
+            }
             Err(found) => {
                 trail.dropped = Some((step, found));
                 break;
@@ -363,6 +368,40 @@ fn walk(rules: &[(&'static str, Rule)], record: &mut Conversation) -> Trail {
         }
     }
     trail
+}
+
+/// The messages with an input of their own, by place.
+fn inputs(record: &Conversation) -> Vec<(usize, String)> {
+    let messages = record.messages.iter().enumerate();
+    let input = |(place, message): (usize, &Message)| {
+        let (_, input) = message.instruction_and_input();
+        (!input.is_empty()).then(|| (place, input.to_owned()))
+    };
+    messages.filter_map(input).collect()
+}
+
+/// The inputs' marks after a step has changed the record: what the step makes of an input alone, where the
+/// message still ends with it; no mark otherwise. A step that takes messages out changes no texts.
+fn mark_inputs(
+    record: &mut Conversation,
+    inputs: Vec<(usize, String)>,
+    rule: &(dyn Fn(&mut Conversation) -> Verdict + Send + Sync),
+) {
+    for (place, input) in inputs {
+        let Some(message) = record.messages.get_mut(place) else {
+            continue;
+        };
+        let stale = message.extra.get("input").and_then(Value::as_str) == Some(&*input);
+        if !stale || message.has_input() {
+            continue;
+        }
+        let mut alone = Conversation::from(vec![Message::new(message.role, input)]);
+        let input = match rule(&mut alone) {
+            Ok(_) => alone.messages.pop().map(|message| message.content),
+            Err(_) => None,
+        };
+        message.mark_input(&input.unwrap_or_default());
+    }
 }
 
 /// Counts what happened to a record in `steps`; whether it is kept.

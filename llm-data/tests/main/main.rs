@@ -7,6 +7,7 @@ mod chat_marks;
 mod chat_models;
 mod chat_tools;
 mod cleaning;
+mod cleaning_inputs;
 mod cleaning_stream;
 mod common;
 mod data_files;
