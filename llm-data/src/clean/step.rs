@@ -1,5 +1,6 @@
 //! The steps by name, and the presets.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use super::text::{
     Language, LanguageFilter, Length, reject, repeated_digit, strip_controls, wrong_list,
 };
 use super::turns::{Turns, cut_empty};
-use super::verdict::Verdict;
+use super::verdict::{Found, Verdict};
 use super::whole::{Compared, Contamination, Whole};
 
 /// One step of a [`Pipeline`](super::Pipeline), with its options; in a configuration
@@ -59,6 +60,11 @@ pub enum Step {
     AlpacaFaults {},
     /// Drops conversations whose answers RedPajama would not take for code.
     Code(Code),
+    /// Drops a conversation with one of these fields beside its messages, unless it is null.
+    WithoutFields {
+        /// Their names.
+        fields: Vec<String>,
+    },
     /// Masks personal data, or drops the conversations that have any.
     PersonalData(PersonalData),
     /// Drops all but the first of the conversations with the same text.
@@ -116,6 +122,7 @@ impl Step {
             Self::Length(_) => "length",
             Self::AlpacaFaults {} => "alpaca_faults",
             Self::Code(_) => "code",
+            Self::WithoutFields { .. } => "without_fields",
             Self::PersonalData(_) => "personal_data",
             Self::ExactDuplicates { .. } => "exact_duplicates",
             Self::NearDuplicates { .. } => "near_duplicates",
@@ -124,12 +131,27 @@ impl Step {
         }
     }
 
+    /// The files that the step reads: a list of phrases, evaluation sets.
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::Phrases(Phrases {
+                list: PhraseList::File(path),
+                ..
+            }) => vec![path],
+            Self::Contamination(options) => {
+                options.evaluation.iter().map(PathBuf::as_path).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The steps that others cleaned their data with:
     ///
     /// - `fastchat`: Vicuna's, `clean_sharegpt.py`, then `optional_clean.py --reduce-rep` and
-    ///   `filter_wrong_format.py`. Three differences: a message without HTML elements is no HTML and
+    ///   `filter_wrong_format.py`. Four differences: a message without HTML elements is no HTML and
     ///   stays as it is; names and order are judged in the whole conversation, not only before an
-    ///   empty message; conversations are not compared by their id.
+    ///   empty message; the 16 characters that it must have do not include a question before that
+    ///   one; conversations are not compared by their id.
     /// - `redpajama`: the rules for GitHub. Needs a tokenizer.
     /// - `redpajama-books`: near-duplicates by SimHash.
     /// - `alpaca-cleaned`: the faults that can be told by rule, and control characters.
@@ -147,16 +169,14 @@ impl Step {
                 }),
                 Self::Html(Html::default()),
                 Self::Leftovers {},
-                Self::Phrases(Phrases {
-                    list: PhraseList::Errors,
-                    speaker: Speaker::Assistant,
-                    whole_words: true,
-                }),
                 Self::EmptyTurns {},
                 Self::Length(Length {
                     min_characters: Some(16),
                     ..Length::default()
                 }),
+                Self::WithoutFields {
+                    fields: vec!["plugins".to_owned()],
+                },
                 Self::ExactDuplicates {
                     compare: Compared::FirstTurn,
                     normalise: false,
@@ -196,6 +216,9 @@ impl Step {
                 each(move |one| finder.apply(one))
             }
             Self::ControlCharacters {} => each(strip_controls),
+            Self::RepeatedDigits { run: 0 } => {
+                return Err(Error::option("run", "a number from 1", 0));
+            }
             Self::RepeatedDigits { run } => {
                 each(move |one| reject(one, "repeated_digits", |text| repeated_digit(text, run)))
             }
@@ -204,12 +227,16 @@ impl Step {
                 let filter = LanguageFilter::new(&options)?;
                 each(move |one| filter.check(one))
             }
-            Self::Length(length) => each(move |one| length.check(one)),
+            Self::Length(length) => {
+                length.validate()?;
+                each(move |one| length.check(one))
+            }
             Self::AlpacaFaults {} => each(alpaca::apply),
             Self::Code(options) => {
                 let filter = CodeFilter::new(&options, tokenizer)?;
                 each(move |one| filter.check(one))
             }
+            Self::WithoutFields { fields } => each(move |one| without_fields(one, &fields)),
             Self::PersonalData(options) => {
                 let finder = PersonalFinder::new(&options)?;
                 each(move |one| finder.apply(one))
@@ -236,6 +263,18 @@ pub(super) enum Rule {
     Exact(Compared, bool),
     /// Judges all of them together.
     Whole(Whole),
+}
+
+/// Drops a conversation that has one of the fields.
+fn without_fields(conversation: &Conversation, fields: &[String]) -> Verdict {
+    let has = |name: &&String| {
+        let value = conversation.extra.get(*name);
+        value.is_some_and(|value| !value.is_null())
+    };
+    match fields.iter().find(has) {
+        Some(name) => Err(Found::new("field", name.clone())),
+        None => Ok(Vec::new()),
+    }
 }
 
 fn each(rule: impl Fn(&mut Conversation) -> Verdict + Send + Sync + 'static) -> Rule {

@@ -29,13 +29,16 @@ pub(super) fn reject(
 
 /// A digit `run` times on end: FastChat's `(\d)\1{8}` for 9.
 pub(super) fn repeated_digit(text: &str, run: usize) -> Option<Range<usize>> {
+    // None only if the pattern were wrong, which a test excludes. `〇` is a number and no digit.
+    static DIGIT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\A\p{Nd}").ok());
+    let digit = DIGIT.as_ref()?;
     let (mut last, mut start, mut length) = ('\0', 0, 0);
     for (place, character) in text.char_indices() {
         if character != last {
             (last, start, length) = (character, place, 0);
         }
         length += 1;
-        if length >= run && character.is_numeric() {
+        if length >= run && digit.is_match(&text[place..]) {
             return Some(start..place + character.len_utf8());
         }
     }
@@ -92,6 +95,21 @@ pub struct Length {
 }
 
 impl Length {
+    /// Refuses bounds that no conversation keeps.
+    pub(super) fn validate(&self) -> Result<()> {
+        let bounds = [
+            ("max_characters", self.min_characters, self.max_characters),
+            ("max_words", self.min_words, self.max_words),
+            ("max_turns", self.min_turns, self.max_turns),
+        ];
+        for (field, least, most) in bounds {
+            if let Some(most) = most.filter(|most| least.is_some_and(|least| least > *most)) {
+                return Err(Error::option(field, "no less than the minimum", most));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn check(&self, conversation: &Conversation) -> Verdict {
         let spoken = || {
             let messages = conversation.messages.iter();

@@ -1,5 +1,8 @@
 //! Who speaks when: FastChat's rules for ShareGPT conversations.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Conversation, Message, Role};
@@ -115,10 +118,15 @@ pub(super) fn cut_empty(conversation: &mut Conversation) -> Verdict {
     Ok(vec![found])
 }
 
-/// Whether there is a message that begins with neither white space nor a control character.
+/// Whether a message says something: its first character that is not white space can be printed, by the
+/// rule of Python's `isprintable`.
 fn says(message: &Message) -> bool {
-    let first = message.content.trim().chars().next();
-    first.is_some_and(|first| !first.is_control())
+    // None only if the pattern were wrong, which a test excludes.
+    static UNSEEN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\A[\p{C}\p{Z}]").ok());
+    let white = |c: char| c.is_whitespace() || matches!(c, '\x1C'..='\x1F');
+    let text = message.content.trim_start_matches(white);
+    let unseen = UNSEEN.as_ref().is_some_and(|unseen| unseen.is_match(text));
+    !text.is_empty() && !unseen
 }
 
 #[cfg(test)]
@@ -209,5 +217,18 @@ mod tests {
         assert_eq!(run("uaUa").unwrap(), ("ua".to_owned(), 1));
         assert_eq!(run("uAua").unwrap_err().reason, "empty_turn");
         assert_eq!(run("sU").unwrap_err().reason, "empty_turn");
+        // As Python's `text.strip()[0].isprintable()` has it.
+        for (text, expected) in [
+            ("a", true),
+            ("\u{1F} \u{3000}a", true),
+            ("☺\u{FE0F}", true),
+            ("\u{1C}", false),
+            ("\u{200B}a", false),
+            ("\u{FEFF}a", false),
+            ("\u{E000}", false),
+            ("\u{7F}a", false),
+        ] {
+            assert_eq!(says(&Message::new(Role::User, text)), expected, "{text:?}");
+        }
     }
 }

@@ -72,10 +72,19 @@ OURS = [
     [("h", "List two things, please"), ("g", "Here:\n1. One\n1. Two")],
     [("h", "List three things, please"), ("g", "Here:\n1. One\n2. Two\n1. Three")],
     [("h", "你好，请介绍一下自己"), ("g", "<p>你好！我是一个<strong>助手</strong>。</p>")],
+    [("h", "Who speaks unseen here?"), ("g", "\u200bNobody is to be seen.")],
+    [("h", "And who speaks after it?"), ("g", "Somebody does."), ("h", "\ue000?"), ("g", "Nobody.")],
+    [("h", "Which zeros are these?"), ("g", "〇〇〇〇〇〇〇〇〇〇")],
+    [("h", "And which ones are these?"), ("g", "٣٣٣٣٣٣٣٣٣٣")],
+    [("h", "Is this an answer at all?"), ("g", "Too many requests in 1 hour. Try again later.")],
+    [("h", "What did the plugin say?"), ("g", "It said nothing.")],
+    [("h", "What would a plugin say?"), ("g", "It would say nothing.")],
 ]
+PLUGINS = {len(OURS) - 1: ["browser"], len(OURS): None}
 NAMES = {"h": "human", "g": "gpt", "s": "system"}
 ours = [
     {"id": str(number), "conversations": [{"from": NAMES[who], "value": text} for who, text in turns]}
+    | ({"plugins": PLUGINS[number]} if number in PLUGINS else {})
     for number, turns in enumerate(OURS, 1)
 ]
 kept = {one["id"]: [turn["value"] for turn in one["conversations"]] for one in clean(ours)}
@@ -84,6 +93,7 @@ places = {one["id"]: place for place, one in enumerate(dummy, 1)}
 result = {
     "ours": [
         {"from": [who for who, _ in turns], "values": [text for _, text in turns], "kept": kept.get(str(number))}
+        | ({"plugins": PLUGINS[number]} if number in PLUGINS else {})
         for number, turns in enumerate(OURS, 1)
     ],
     "dummy": [places[one["id"]] for one in clean(dummy)],

@@ -64,7 +64,12 @@ fn the_preset_cleans_as_fastchat_does() {
         let turns: Vec<_> = turns
             .map(|(from, text)| (role(from), text.as_str()))
             .collect();
-        conversation(&turns)
+        let mut record = conversation(&turns);
+        let plugins = one.get("plugins").cloned();
+        record
+            .extra
+            .extend(plugins.map(|plugins| ("plugins".to_owned(), plugins)));
+        record
     });
     let steps = Step::preset("fastchat").unwrap();
     let cleaned = Pipeline::new(&steps)
@@ -147,6 +152,7 @@ fn every_step() -> Vec<Value> {
         json!({"step": "length", "min_characters": 2, "max_words": 1_000_000}),
         json!({"step": "alpaca_faults"}),
         json!({"step": "code"}),
+        json!({"step": "without_fields", "fields": ["plugins"]}),
         json!({"step": "personal_data"}),
         json!({"step": "personal_data", "action": "drop", "kinds": ["email", "ip"]}),
         json!({"step": "exact_duplicates", "compare": "prompt", "normalise": false}),
@@ -178,6 +184,13 @@ fn steps_are_configured_by_name_and_unknown_options_are_refused() {
     let redpajama = Step::preset("redpajama").unwrap();
     let error = Pipeline::new(&redpajama).unwrap_err().to_string();
     assert!(error.contains("min_letters_per_token"), "{error}");
+    for senseless in [
+        json!([{"step": "repeated_digits", "run": 0}]),
+        json!([{"step": "length", "min_words": 5, "max_words": 4}]),
+    ] {
+        let steps: Vec<Step> = serde_json::from_value(senseless.clone()).unwrap();
+        assert!(Pipeline::new(&steps).is_err(), "{senseless}");
+    }
     let absent = json!([{"step": "phrases", "list": {"file": "/nowhere"}}]);
     let steps: Vec<Step> = serde_json::from_value(absent).unwrap();
     assert!(
