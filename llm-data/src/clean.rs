@@ -18,6 +18,7 @@ mod phrases;
 mod pipeline;
 mod rouge;
 mod shingles;
+mod signs;
 mod simhash;
 mod spool;
 mod step;

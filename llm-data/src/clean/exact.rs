@@ -5,11 +5,18 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Result;
 use crate::leakage::words::for_each_word;
+use crate::record::Message;
 
 use super::clusters::{Clusters, narrow};
+use super::signs::for_each_sign;
 
 /// Texts that are the same word by word, without case, punctuation and white space (as
 /// [`find_leakage`](crate::find_leakage) compares them), or, unless `normalise`, byte by byte.
+///
+/// Signs that say something are compared with the words: of arithmetic and programs between what they
+/// join (`7 - 2`, `a=b`, `yes / no`), before a number (`-5`, `$5`), behind a word (`C++`, `50%`), points
+/// and colons inside numbers, and all mathematical ones of Unicode. A hyphen between words, a bullet and
+/// Markdown's emphasis say nothing.
 ///
 /// Compared by a 128-bit hash (XXH3), of which 106 bits are used. Texts without a word are compared
 /// byte by byte.
@@ -38,19 +45,58 @@ pub fn exact_duplicates<T: AsRef<str> + Sync>(texts: &[T], normalise: bool) -> R
 }
 
 /// What two texts are compared by.
-pub(super) fn hash(text: &str, normalise: bool) -> u128 {
-    let mut words = String::new();
-    if normalise {
-        for_each_word(text, |word| {
-            words.push_str(word);
-            words.push(' ');
-        });
-    }
-    if words.is_empty() {
-        xxh3_128(text.as_bytes())
+fn hash(text: &str, normalise: bool) -> u128 {
+    let words = if normalise {
+        normal(text)
     } else {
-        xxh3_128(words.as_bytes())
+        String::new()
+    };
+    match words.is_empty() {
+        true => xxh3_128(text.as_bytes()),
+        false => xxh3_128(words.as_bytes()),
     }
+}
+
+/// What the messages of two conversations are compared by: roles, and where each text ends.
+pub(super) fn hash_messages<'a>(
+    messages: impl Iterator<Item = &'a Message>,
+    normalise: bool,
+) -> u128 {
+    let messages: Vec<&Message> = messages.collect();
+    let mut texts = Vec::new();
+    if normalise {
+        texts.extend(messages.iter().map(|message| normal(&message.content)));
+    }
+    let in_words = texts.iter().any(|text| !text.is_empty());
+    let mut all = Vec::new();
+    for (place, message) in messages.iter().enumerate() {
+        let text = if in_words {
+            &texts[place]
+        } else {
+            &message.content
+        };
+        all.extend(message.role.as_str().as_bytes());
+        all.extend((text.len() as u64).to_le_bytes());
+        all.extend(text.as_bytes());
+    }
+    xxh3_128(&all)
+}
+
+/// The words of a text, and behind them its signs; nothing where there is no word.
+fn normal(text: &str) -> String {
+    let mut words = String::new();
+    for_each_word(text, |word| {
+        words.push_str(word);
+        words.push(' ');
+    });
+    if words.is_empty() {
+        return words;
+    }
+    for_each_sign(text, |place, sign| {
+        // No word has a line end.
+        words.push_str(&format!("\n{place}{sign}"));
+    });
+    words
 }
 
 /// The hashes that came, each with the number under which it came first: 25 to 31 bytes for each.
@@ -147,6 +193,60 @@ mod tests {
         assert_eq!(clusters, Clusters(vec![0, 1, 0, 3, 3, 5, 5]));
         let clusters = exact_duplicates(&texts, false).unwrap();
         assert_eq!(clusters, Clusters(vec![0, 1, 0, 3, 3, 5, 6]));
+    }
+
+    #[test]
+    fn signs_that_say_something_make_texts_differ() {
+        let same = |one: &str, other: &str| hash(one, true) == hash(other, true);
+        for (one, other) in [
+            ("Compute 7 + 2.", "Compute 7 - 2."),
+            ("Learn C", "Learn C++"),
+            ("Learn C++", "Learn C#"),
+            ("Is x < y?", "Is x > y?"),
+            ("a=b", "a==b"),
+            ("The root of -5", "The root of 5"),
+            ("It costs $5", "It costs 5"),
+            ("50% of it", "50 of it"),
+            ("About 1.5 of it", "About 1:5 of it"),
+            ("a ≤ b", "a ≥ b"),
+            ("3 × 4", "3 ÷ 4"),
+            ("1 + 2 3", "1 2 + 3"),
+            ("a = -5", "a < -5"),
+            ("a = \"b\"", "a + \"b\""),
+        ] {
+            assert!(!same(one, other), "{one} | {other}");
+        }
+        for (one, other) in [
+            ("Compute 7 - 2.", "compute 7-2"),
+            ("Compute 7 − 2", "Compute 7 - 2"),
+            ("A well-known man", "a well known man"),
+            ("Paris - the capital", "Paris: the capital"),
+            ("- one\n- two", "one\ntwo"),
+            ("* 5 apples\n> 6 pears", "5 apples\n6 pears"),
+            ("the **very** good # one", "The very good one"),
+            ("# Title", "Title"),
+            ("Wait -- what?", "Wait, what"),
+            ("Non ! Jamais", "Non, jamais."),
+            ("５＋３", "5+3"),
+            ("Stra\u{DF}e!", "STRASSE"),
+        ] {
+            assert!(same(one, other), "{one} | {other}");
+        }
+    }
+
+    #[test]
+    fn roles_and_ends_of_messages_count() {
+        use crate::record::Role::{Assistant, User};
+        let hash = |turns: [(crate::Role, &str); 2], normalise| {
+            let messages = turns.map(|(role, text)| Message::new(role, text));
+            hash_messages(messages.iter(), normalise)
+        };
+        for normalise in [false, true] {
+            let one = hash([(User, "a b"), (Assistant, "c")], normalise);
+            assert_ne!(one, hash([(User, "a"), (Assistant, "b c")], normalise));
+            assert_ne!(one, hash([(Assistant, "a b"), (User, "c")], normalise));
+            assert_eq!(one, hash([(User, "a b"), (Assistant, "c")], normalise));
+        }
     }
 
     #[test]

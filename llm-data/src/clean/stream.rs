@@ -15,7 +15,7 @@ use crate::record::{Conversation, Message};
 
 use super::account::{Account, StepAccount};
 use super::codec::Item;
-use super::exact::{Seen, hash};
+use super::exact::{Seen, hash_messages};
 use super::pipeline::Pipeline;
 use super::spool::Place;
 use super::step::Rule;
@@ -325,7 +325,7 @@ impl<'a> Pass<'a> {
     ) -> Vec<Item> {
         let hashes: Vec<u128> = items
             .par_iter()
-            .map(|item| hash(&compare.text(&item.record), normalise))
+            .map(|item| hash_messages(compare.messages(&item.record), normalise))
             .collect();
         let (account, seen) = (&mut self.steps[step], &mut self.seen[step]);
         let all = items.into_iter().zip(hashes);

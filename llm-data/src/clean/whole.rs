@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::leakage::index::{Corpus, Index};
 use crate::leakage::{EvaluationSet, Texts, load_evaluation};
-use crate::record::{Conversation, Role};
+use crate::record::{Conversation, Message, Role};
 
 use super::account::StepAccount;
 use super::clusters::{Clusters, cluster, narrow};
@@ -35,7 +35,8 @@ pub enum Compared {
 }
 
 impl Compared {
-    pub(super) fn text(self, conversation: &Conversation) -> String {
+    /// The messages that are compared.
+    pub(super) fn messages(self, conversation: &Conversation) -> impl Iterator<Item = &Message> {
         let count = match self {
             Self::Conversation => usize::MAX,
             Self::Prompt => 1,
@@ -43,10 +44,14 @@ impl Compared {
         };
         let messages = conversation.messages.iter();
         let spoken = messages.filter(|message| message.role != Role::System);
+        spoken.take(count)
+    }
+
+    pub(super) fn text(self, conversation: &Conversation) -> String {
         let mut text = String::new();
-        for message in spoken.take(count) {
+        for message in self.messages(conversation) {
             text.push_str(&message.content);
-            // No message has it once control characters are gone.
+            // To be read; words are compared without it.
             text.push('\u{1E}');
         }
         text
