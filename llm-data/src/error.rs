@@ -64,18 +64,6 @@ pub enum Error {
         /// How many problems there are.
         total: usize,
     },
-    /// A first record in which no known format is recognized.
-    #[error(
-        "{}: the first record is of no known format ({found}); name one of: {known}", path.display()
-    )]
-    NoFormat {
-        /// The file.
-        path: PathBuf,
-        /// The record's fields, or its type.
-        found: String,
-        /// The names of the formats.
-        known: String,
-    },
     /// There is no data format of this name.
     #[error("unknown format `{name}`, expected one of: {known}")]
     UnknownFormatName {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::load::Problems;
-use crate::record::{Conversation, Message, type_name};
+use crate::record::{Conversation, Message, size_of_map, type_name};
 
 pub use loss::Loss;
 
@@ -250,6 +250,21 @@ impl Record {
         let again = Self::read(value.clone(), format, true);
         let again = again.map_err(|_| cannot("what could not be read again"))?;
         Ok((value, loss::between(self, &again)))
+    }
+
+    /// About the bytes that it takes in memory.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Conversation(conversation) => conversation.size(),
+            Self::Preference(preference) => {
+                let answers = [&preference.chosen, &preference.rejected];
+                preference.conversation.size() + answers.map(Message::size).iter().sum::<usize>()
+            }
+            Self::Text(document) => {
+                let id = document.id.as_ref().map_or(0, String::len);
+                size_of_val(document) + id + document.text.len() + size_of_map(&document.extra)
+            }
+        }
     }
 
     /// Reads a record, with every problem that it has.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::format::Format;
+
 /// One problem of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordIssue {
@@ -34,6 +36,11 @@ pub enum Reason {
     Missing,
     /// A required text is empty or only white space.
     Empty,
+    /// A record in which no known format is recognized, where none was before it and none is named.
+    NoFormat {
+        /// The record's fields, or its type.
+        found: String,
+    },
     /// A value of another JSON type.
     WrongType {
         /// The type that belongs there.
@@ -74,6 +81,7 @@ impl Reason {
             Self::TooLong { .. } => "line_too_long",
             Self::Missing => "missing_field",
             Self::Empty => "empty_field",
+            Self::NoFormat { .. } => "no_format",
             Self::WrongType { .. } => "wrong_type",
             Self::UnknownRole(_) | Self::NoSuchRole(_) => "unknown_role",
             Self::Lengths { .. } => "lengths_differ",
@@ -93,6 +101,10 @@ impl fmt::Display for Reason {
             Self::TooLong { limit } => write!(f, "longer than {limit} bytes"),
             Self::Missing => write!(f, "missing"),
             Self::Empty => write!(f, "empty"),
+            Self::NoFormat { found } => {
+                let known = Format::names();
+                write!(f, "of no known format ({found}); name one of: {known}")
+            }
             Self::WrongType { expected, got } => write!(f, "expected {expected}, got {got}"),
             Self::UnknownRole(role) => {
                 write!(

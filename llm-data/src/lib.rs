@@ -83,6 +83,7 @@ pub use leakage::{
 };
 pub use load::{LoadOptions, Loaded, OnBadRecord, load_alpaca, load_sharegpt};
 pub use pack::{Packed, best_fit};
+pub use parallel::{Bounds, in_chunks, in_order};
 pub use pieces::{PieceRule, Pieces};
 pub use prepared::{Prepared, PreparedKey};
 pub use prompt::Template;

@@ -133,6 +133,43 @@ pub struct Conversation {
     pub extra: Map<String, Value>,
 }
 
+impl Conversation {
+    /// About the bytes that it takes in memory.
+    pub fn size(&self) -> usize {
+        let texts = [&self.id, &self.tools].into_iter().flatten();
+        let messages = self.messages.iter();
+        size_of_val(self)
+            + texts.map(String::len).sum::<usize>()
+            + size_of_map(&self.extra)
+            + messages.map(Message::size).sum::<usize>()
+    }
+}
+
+impl Message {
+    pub(crate) fn size(&self) -> usize {
+        size_of_val(self) + self.content.len() + size_of_map(&self.extra)
+    }
+}
+
+pub(crate) fn size_of_map(map: &Map<String, Value>) -> usize {
+    let fields = map.iter();
+    fields
+        .map(|(name, value)| 2 * size_of_val(value) + name.len() + size_of_value(value))
+        .sum()
+}
+
+fn size_of_value(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(values) => values
+            .iter()
+            .map(|value| size_of_val(value) + size_of_value(value))
+            .sum(),
+        Value::Object(map) => size_of_map(map),
+    }
+}
+
 impl From<Vec<Message>> for Conversation {
     fn from(messages: Vec<Message>) -> Self {
         Self {

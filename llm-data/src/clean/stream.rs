@@ -1,13 +1,10 @@
 //! Records through the steps, chunk by chunk, in bounded memory.
 
 use std::ops::Range;
-use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
 
 use rayon::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::parallel::{Bounds, in_chunks};
@@ -174,64 +171,6 @@ impl<E: From<Error>, I: Iterator<Item = Result<(usize, Conversation), E>>> Itera
     }
 }
 
-/// Puts records together in chunks; ends with the first error, or when nobody listens any more.
-fn read<E>(
-    records: impl Iterator<Item = Result<Item, E>>,
-    options: &StreamOptions,
-    chunks: &SyncSender<Result<Vec<Item>, E>>,
-) {
-    let (mut chunk, mut bytes) = (Vec::new(), 0);
-    for record in records {
-        match record {
-            Ok(item) => {
-                bytes += size(&item.record);
-                chunk.push(item);
-            }
-            Err(error) => {
-                if chunks.send(Ok(chunk)).is_ok() {
-                    let _ = chunks.send(Err(error));
-                }
-                return;
-            }
-        }
-        if chunk.len() >= options.chunk_records || bytes >= options.chunk_bytes {
-            bytes = 0;
-            if chunks.send(Ok(std::mem::take(&mut chunk))).is_err() {
-                return;
-            }
-        }
-    }
-    let _ = chunks.send(Ok(chunk));
-}
-
-/// About the bytes that a record takes in memory.
-fn size(record: &Conversation) -> usize {
-    let messages = record.messages.iter();
-    let messages = messages
-        .map(|message| size_of_val(message) + message.content.len() + size_of_map(&message.extra));
-    let tools = record.tools.as_deref().unwrap_or_default();
-    size_of_val(record) + tools.len() + size_of_map(&record.extra) + messages.sum::<usize>()
-}
-
-fn size_of_map(map: &Map<String, Value>) -> usize {
-    let fields = map.iter();
-    fields
-        .map(|(name, value)| 2 * size_of_val(value) + name.len() + size_of_value(value))
-        .sum()
-}
-
-fn size_of_value(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len(),
-        Value::Array(values) => values
-            .iter()
-            .map(|value| size_of_val(value) + size_of_value(value))
-            .sum(),
-        Value::Object(map) => size_of_map(map),
-    }
-}
-
 /// Steps that judge a record as it comes, and what they did so far.
 struct Pass<'a> {
     rules: &'a [(&'static str, Rule)],
@@ -269,17 +208,23 @@ impl<'a> Pass<'a> {
         options: &StreamOptions,
         mut out: impl FnMut(Vec<Item>) -> Result<(), E>,
     ) -> Result<(), E> {
-        thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(1);
-            let reader = scope.spawn(move || read(records, options, &sender));
-            let mut chunks = receiver.into_iter();
-            let result = chunks.try_for_each(|chunk| out(self.work(chunk?)));
-            // Whoever reads on sees that it is in vain.
-            drop(chunks);
-            match reader.join() {
-                Ok(()) => result,
-                Err(panic) => resume_unwind(panic),
-            }
+        let bounds = Bounds {
+            items: options.chunk_records,
+            weight: options.chunk_bytes,
+        };
+        let size = |item: &Result<Item, E>| item.as_ref().map_or(0, |item| item.record.size());
+        in_chunks(up_to_an_error(records), size, bounds, |chunk| {
+            let mut error = None;
+            let items = chunk.into_iter().map_while(|item| match item {
+                Ok(item) => Some(item),
+                Err(found) => {
+                    error = Some(found);
+                    None
+                }
+            });
+            let items = items.collect();
+            out(self.work(items))?;
+            error.map_or(Ok(()), Err)
         })
     }
 
@@ -344,6 +289,18 @@ impl<'a> Pass<'a> {
         });
         kept.collect()
     }
+}
+
+/// All until the first error, that one included.
+fn up_to_an_error<T, E>(
+    mut items: impl Iterator<Item = Result<T, E>>,
+) -> impl Iterator<Item = Result<T, E>> {
+    let mut ended = false;
+    std::iter::from_fn(move || {
+        let item = if ended { None } else { items.next() }?;
+        ended = item.is_err();
+        Some(item)
+    })
 }
 
 /// One record through steps that judge it alone.

@@ -151,8 +151,7 @@ impl Set<'_> {
     ) -> Result<()> {
         let encoder = &self.worker.encoder;
         let weight = |record: &Result<(usize, Conversation)>| {
-            let messages = record.iter().flat_map(|(_, record)| &record.messages);
-            messages.map(|message| message.content.len()).sum()
+            record.as_ref().map_or(0, |(_, record)| record.size())
         };
         let encode = |record: Result<(usize, Conversation)>| {
             let (number, conversation) = record?;

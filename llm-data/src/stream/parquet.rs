@@ -42,10 +42,12 @@ pub(crate) struct ParquetRows {
     batch: Option<StructArray>,
     at: usize,
     row: usize,
+    /// The longest record in bytes of text.
+    limit: usize,
 }
 
 impl ParquetRows {
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path, limit: usize) -> Result<Self> {
         let file = File::open(path).map_err(|source| io(path, source))?;
         let builder = guarded(path, || {
             let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
@@ -72,6 +74,7 @@ impl ParquetRows {
             batch: None,
             at: 0,
             row: 0,
+            limit,
         })
     }
 
@@ -83,9 +86,15 @@ impl ParquetRows {
                 let value = self.values.object(batch, self.at);
                 self.at += 1;
                 self.row += 1;
+                let value = value.map_err(|error| Reason::Syntax(format!("`{EXTRA}`: {error}")));
+                let limit = self.limit;
+                let value = value.and_then(|value| match text_bytes(&value) > limit {
+                    true => Err(Reason::TooLong { limit }),
+                    false => Ok(value),
+                });
                 return Ok(Some(Row {
                     line: self.row,
-                    value: value.map_err(|error| Reason::Syntax(format!("`{EXTRA}`: {error}"))),
+                    value,
                 }));
             }
             let batches = &mut self.batches;

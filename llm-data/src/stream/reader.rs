@@ -9,15 +9,17 @@ use super::find::{find_files, uncompressed};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::format::{Format, Record};
+use crate::issue::Reason;
 use crate::load::{MAX_ISSUES, Problems, issues};
 
 /// How records are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// The format; none: each file's is told by its first record.
+    /// The format; none: each file's is told by its first record that has one. A record before that is a bad
+    /// one.
     pub format: Option<Format>,
     /// The longest line or element of an array in bytes; a longer one is a bad record and never
-    /// held in memory.
+    /// held in memory. In Parquet, which is decoded some rows at a time, the longest record by its texts.
     pub max_record_bytes: usize,
     /// Takes conversations in any order of speakers, and empty texts: what cleaning repairs.
     pub lenient: bool,
@@ -223,10 +225,9 @@ impl Current {
             .map_err(|reason| self.bad(row.line, vec![(String::new(), reason)]))?;
         let format = match self.format {
             Some(format) => format,
-            None => Format::detect(&value).ok_or_else(|| Error::NoFormat {
-                path: self.path.to_path_buf(),
-                found: Format::describe(&value),
-                known: Format::names(),
+            None => Format::detect(&value).ok_or_else(|| {
+                let found = Format::describe(&value);
+                self.bad(row.line, vec![(String::new(), Reason::NoFormat { found })])
             })?,
         };
         self.format = Some(format);

@@ -46,7 +46,7 @@ impl Source {
         } else if start.starts_with(ZSTD) {
             zstd(path, file)?
         } else if start.starts_with(PARQUET) {
-            return parquet(path);
+            return parquet(path, limit);
         } else {
             Box::new(file)
         };
@@ -92,13 +92,13 @@ fn zstd(path: &Path, _file: BufReader<File>) -> Result<Box<dyn BufRead + Send>> 
 }
 
 #[cfg(feature = "parquet")]
-fn parquet(path: &Path) -> Result<Source> {
-    let rows = super::parquet::ParquetRows::open(path)?;
+fn parquet(path: &Path, limit: usize) -> Result<Source> {
+    let rows = super::parquet::ParquetRows::open(path, limit)?;
     Ok(Source::Parquet(Box::new(rows)))
 }
 
 #[cfg(not(feature = "parquet"))]
-fn parquet(path: &Path) -> Result<Source> {
+fn parquet(path: &Path, _limit: usize) -> Result<Source> {
     Err(needs(path, "parquet"))
 }
 

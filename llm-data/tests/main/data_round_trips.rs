@@ -163,7 +163,8 @@ fn evaluation_sets_are_read_as_such() {
             .next()
             .unwrap();
         assert!(
-            matches!(first, Err(Error::NoFormat { .. })),
+            matches!(&first, Err(Error::BadRecords { issues, .. })
+                if issues[0].reason.key() == "no_format"),
             "{}: {first:?}",
             path.display()
         );

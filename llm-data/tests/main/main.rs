@@ -30,6 +30,7 @@ mod pieces;
 mod prepared;
 mod properties;
 mod reports;
+mod stream_bad;
 mod stream_files;
 mod streaming;
 mod template_files;
