@@ -21,6 +21,8 @@ use serde_json::Value as Json;
 use crate::error::{Error, Result};
 use crate::record::Message;
 
+pub(crate) use clock::today;
+
 /// Steps of the engine for one rendering: some fifty a message in real templates.
 const MAX_STEPS: u64 = 400_000;
 /// The stack that a rendering runs on. Within its steps a template can nest a list some 80 000

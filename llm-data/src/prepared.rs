@@ -118,9 +118,9 @@ impl Prepared {
         }))
     }
 
-    /// Begins to encode `records`, each with its number, on a thread of its own and all threads of the
-    /// current rayon pool, into a set in `dir` or, without one, in a temporary place that goes with it. Returns
-    /// at once.
+    /// Begins to encode `records`, each with its number, on a thread of its own and all threads of rayon's global
+    /// pool (whatever the current one), into a set in `dir` or, without one, in a temporary place that goes with
+    /// it. Returns at once.
     ///
     /// Records that cannot be learned from are left out and counted, as
     /// [`Encoder::encode_all`] does; so are bad records ([`Error::BadRecords`]) with [`OnBadRecord::Skip`]. Anything
@@ -236,13 +236,25 @@ impl Card {
             path: path.clone(),
             source,
         };
-        let mut file = NamedTempFile::new_in(dir).map_err(io)?;
+        let mut file = beside(dir).map_err(io)?;
         serde_json::to_writer_pretty(&mut file, self).map_err(|error| io(error.into()))?;
         file.write_all(b"\n").map_err(io)?;
         file.as_file().sync_all().map_err(io)?;
         file.persist(&path).map_err(|error| io(error.error))?;
         Ok(())
     }
+}
+
+/// A file on its way into a directory, with the permissions of other new files.
+fn beside(dir: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Less what the umask takes away.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(dir)
 }
 
 fn shard_path(dir: &Path, number: usize) -> PathBuf {

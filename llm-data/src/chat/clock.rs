@@ -26,6 +26,11 @@ const DAYS: [&str; 7] = [
     "Wednesday",
 ];
 
+/// The day in UTC: all of the time that most templates state.
+pub(crate) fn today() -> String {
+    strftime_now("%Y-%m-%d").unwrap_or_default()
+}
+
 /// The time in UTC, written by Python's format codes.
 pub(super) fn strftime_now(format: &str) -> Result<String, String> {
     let since = SystemTime::now()

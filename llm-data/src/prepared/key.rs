@@ -5,25 +5,31 @@ use std::path::Path;
 
 use blake3::Hasher;
 
+use crate::chat::today;
 use crate::encode::Encoder;
 use crate::error::{Error, Result};
 
 /// Changes with what encoding makes of the same input, and with the files' layout.
 const VERSION: u32 = 2;
 
-/// A hash (BLAKE3) of all that decides on a prepared data set: the tokenizer's files, the template, the
-/// options, and what the caller adds: the contents of the data files, the choice of their records.
+/// A hash (BLAKE3) of all that decides on a prepared data set: the tokenizer's files, the template (and the
+/// date, UTC, where it states that), the options, and what the caller adds: the contents of the data files, the choice of their records.
 #[derive(Debug, Clone)]
 pub struct PreparedKey(Hasher);
 
 impl PreparedKey {
     /// Of what an encoder makes of nothing yet.
     pub fn new(encoder: &Encoder) -> Self {
-        Self(Hasher::new())
-            .text("version", &VERSION.to_string())
-            .text("crate", env!("CARGO_PKG_VERSION"))
+        let definition = encoder.template().definition();
+        let key = Self(Hasher::new()).text("version", &VERSION.to_string());
+        // A template that states today's date writes something else tomorrow.
+        let key = match definition.contains("strftime_now") {
+            true => key.text("date", &today()),
+            false => key,
+        };
+        key.text("crate", env!("CARGO_PKG_VERSION"))
             .text("tokenizer", encoder.tokenizer().fingerprint())
-            .text("template", &encoder.template().definition())
+            .text("template", &definition)
             .text("options", &format!("{:?}", encoder.options()))
     }
 

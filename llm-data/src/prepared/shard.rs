@@ -9,7 +9,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use memmap2::Mmap;
-use tempfile::NamedTempFile;
 
 use crate::encode::{IGNORE_INDEX, Sample};
 use crate::error::{Error, Result};
@@ -54,7 +53,7 @@ impl Draft {
             source,
         };
         let dir = path.parent().unwrap_or(Path::new("."));
-        let file = NamedTempFile::new_in(dir).map_err(io)?;
+        let file = super::beside(dir).map_err(io)?;
         self.write_to(BufWriter::with_capacity(1 << 20, file.as_file()))
             .map_err(io)?;
         file.persist(path).map_err(|error| io(error.error))?;
@@ -174,6 +173,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tempfile::NamedTempFile;
 
     use super::*;
 

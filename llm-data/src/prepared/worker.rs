@@ -131,8 +131,23 @@ impl Worker {
             hashes: Vec::new(),
             collector: Collector::default(),
         };
+        // Whoever waits for samples hears of a panic, too.
+        let end = End(&self);
         let result = set.fill(records).and_then(|()| set.finish());
+        std::mem::forget(end);
         self.progress.end(result);
+    }
+}
+
+/// Ends a preparation that has panicked.
+struct End<'a>(&'a Worker);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.progress.end(Err(Error::Prepared {
+            path: self.0.dir.clone(),
+            reason: "its preparation has panicked",
+        }));
     }
 }
 

@@ -252,6 +252,39 @@ fn an_error_reaches_who_waits_and_leaves_no_set() {
 }
 
 #[test]
+fn a_panic_reaches_who_waits() {
+    let encoder = encoder(&tiny(), "alpaca", long());
+    let key = PreparedKey::new(&encoder);
+    let panics = records(MANY).inspect(|record| {
+        assert!(
+            !matches!(record, Ok((number, _)) if *number > MANY),
+            "on purpose"
+        );
+    });
+    let set = Prepared::encode(None, &key, &encoder, panics, OnBadRecord::Fail).unwrap();
+    let error = set.count().unwrap_err().to_string();
+    assert!(error.contains("panicked"), "{error}");
+    assert!(set.statistics().is_err());
+}
+
+#[cfg(unix)]
+#[test]
+fn files_are_readable_as_others_are() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let encoder = encoder(&tiny(), "alpaca", long());
+    let set = prepare(Some(dir.path()), &encoder, 5);
+    set.count().unwrap();
+    let usual = dir.path().join("usual");
+    std::fs::write(&usual, "").unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+    for entry in std::fs::read_dir(set.dir()).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), mode(&usual), "{}", path.display());
+    }
+}
+
+#[test]
 fn letting_go_of_a_set_ends_its_preparation() {
     let encoder = encoder(&tiny(), "alpaca", long());
     let endless = (0..).map(|number| Ok((number, conversation(number))));
