@@ -6,9 +6,10 @@ use super::program::{GenerateOptions, Generated, whole_text};
 use super::prompts::PromptSet;
 use super::runner::Runner;
 use crate::error::Result;
-use crate::record::AlpacaRecord;
+use crate::record::{AlpacaRecord, Message, Role};
 
-/// An answer to each instruction, in place of whatever output it had.
+/// An answer to each instruction, in place of whatever output it had; its system text and history are asked
+/// with it.
 ///
 /// Records whose answer is empty, cut off, withheld by a filter or missing are dropped and counted.
 #[derive(Debug, Clone)]
@@ -64,8 +65,22 @@ impl Answer<'_> {
                 ("instruction", record.instruction.as_str()),
                 ("input", &record.input),
             ];
-            self.options.question(self.prompts.fill(name, &fields), 0)
+            let mut question = self.options.question(self.prompts.fill(name, &fields), 0);
+            question.request.messages.splice(0..0, before(record));
+            question
         };
         self.instructions.iter().map(question).collect()
     }
+}
+
+/// What stands before a record's instruction.
+fn before(record: &AlpacaRecord) -> impl Iterator<Item = Message> {
+    let system = record.system.iter();
+    let system = system.filter(|text| !text.trim().is_empty());
+    let history = record
+        .history
+        .iter()
+        .flat_map(|(question, answer)| [(Role::User, question), (Role::Assistant, answer)]);
+    let all = system.map(|text| (Role::System, text)).chain(history);
+    all.map(|(role, text)| Message::new(role, text))
 }

@@ -4,7 +4,9 @@ use super::cache::Question;
 use super::cost::{Estimate, estimate_tokens};
 use super::model::ChatReply;
 use super::parse::{read_tasks, write_tasks};
-use super::program::{GenerateOptions, Generated, nearest, user_text, whole_text};
+use super::program::{
+    GenerateOptions, Generated, Known, check_single, estimate, user_text, whole_text,
+};
 use super::prompts::PromptSet;
 use super::runner::Runner;
 use crate::error::{Error, Result};
@@ -47,12 +49,12 @@ enum Kind {
 
 /// What records are compared by.
 #[derive(Default)]
-struct Known {
-    questions: Vec<String>,
-    instances: Vec<String>,
+struct KnownRecords {
+    questions: Known,
+    instances: Known,
 }
 
-impl Known {
+impl KnownRecords {
     fn push(&mut self, record: &AlpacaRecord) {
         self.questions.push(user_text(record));
         self.instances.push(instance(record));
@@ -79,7 +81,7 @@ impl<'a> Augment<'a> {
             min_similarity: 0.7,
             round: 8,
             mistakes: 3,
-            max_requests: 4 * target,
+            max_requests: target.saturating_mul(4),
         }
     }
 
@@ -91,13 +93,12 @@ impl<'a> Augment<'a> {
         self.check()?;
         let missing = self.target.saturating_sub(self.records.len());
         let requests = (missing as f64 / expected_yield.clamp(0.01, 1.0)).ceil() as usize;
-        let numbers = 0..requests.min(self.max_requests);
-        let questions: Vec<_> = numbers.map(|number| self.question(number, &[])).collect();
         let length = |record: &AlpacaRecord| {
             estimate_tokens(&user_text(record)) + estimate_tokens(&record.output) + 16
         };
         let mean = self.records.iter().map(length).sum::<u64>() / self.records.len() as u64;
-        runner.estimate(&questions, u32::try_from(mean).unwrap_or(u32::MAX))
+        let requests = requests.min(self.max_requests);
+        estimate(runner, requests, |number| self.question(number, &[]), mean)
     }
 
     /// Asks until the target is reached; the records given come first in the result.
@@ -110,7 +111,7 @@ impl<'a> Augment<'a> {
             records: self.records.to_vec(),
             ..Generated::default()
         };
-        let mut known = Known::default();
+        let mut known = KnownRecords::default();
         self.records.iter().for_each(|record| known.push(record));
         let mut mistakes: Vec<AlpacaRecord> = Vec::new();
         while made.records.len() < self.target && made.questions < self.max_requests {
@@ -178,29 +179,21 @@ impl<'a> Augment<'a> {
         }
     }
 
-    fn is_near(&self, kind: Kind, task: &AlpacaRecord, known: &Known) -> bool {
+    fn is_near(&self, kind: Kind, task: &AlpacaRecord, known: &KnownRecords) -> bool {
         let similarity = match kind {
-            Kind::Paraphrase => nearest(&user_text(task), &known.questions),
-            Kind::Instance => nearest(&instance(task), &known.instances),
+            Kind::Paraphrase => known.questions.nearest(&user_text(task)),
+            Kind::Instance => known.instances.nearest(&instance(task)),
         };
         similarity >= self.min_similarity
     }
 
     fn check(&self) -> Result<()> {
-        let wrong = |field, expected| {
-            let got = "0".to_owned();
-            Err(Error::Option {
-                field,
-                expected,
-                got,
-            })
-        };
         if self.records.is_empty() {
-            return wrong("records", "one record at least");
+            return Err(Error::option("records", "one record at least", 0));
         }
         if self.round == 0 {
-            return wrong("round", "a number from 1");
+            return Err(Error::option("round", "a number from 1", 0));
         }
-        Ok(())
+        check_single(self.records)
     }
 }

@@ -1,6 +1,8 @@
 //! Replies on disk: each is committed before it is used, so that no run pays for it twice.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -45,18 +47,16 @@ impl Question {
             request: &self.request,
             attempt: self.attempt,
         };
-        let json = serde_json::to_vec(&key).map_err(|error| Error::Option {
-            field: "request",
-            expected: "parameters that JSON can hold",
-            got: error.to_string(),
-        })?;
+        let json = serde_json::to_vec(&key)
+            .map_err(|error| Error::option("request", "parameters that JSON can hold", error))?;
         Ok(*blake3::hash(&json).as_bytes())
     }
 }
 
 /// The replies of a model, and what they cost, in one transactional file (redb).
 ///
-/// A file that is damaged is set aside under the name `….corrupt`, with a warning, and begun anew.
+/// A file that is damaged is set aside under the name `….corrupt`, with a warning, and begun anew; one that
+/// does not begin as such files do is left as it is, and an error.
 /// One process at a time may hold it.
 ///
 /// ```
@@ -86,7 +86,8 @@ impl ReplyCache {
     /// Opens or creates the file, checks every page of it, and rebuilds it where it is damaged.
     ///
     /// # Errors
-    /// [`Error::CacheLocked`] where another process holds it, [`Error::Cache`], [`Error::Io`].
+    /// [`Error::CacheLocked`] where another process holds it, [`Error::Cache`], also for a file that is no
+    /// cache, [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let damage = match Self::open_file(path) {
@@ -97,6 +98,9 @@ impl ReplyCache {
             },
             Err(_) => "the reader gave up on it".to_owned(),
         };
+        if !is_cache(path)? {
+            return Err(cache_error(path, "it is no cache of replies"));
+        }
         let aside = free_name(path);
         tracing::warn!(path = %path.display(), aside = %aside.display(), reason = %damage,
             "the cache is damaged; it is set aside and begun anew");
@@ -266,6 +270,19 @@ impl ReplyCache {
     fn error(&self, reason: impl ToString) -> Error {
         cache_error(&self.path, reason)
     }
+}
+
+/// Whether a file begins as redb's do, as far as it goes.
+fn is_cache(path: &Path) -> Result<bool> {
+    const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+    let mut start = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start));
+    read.map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(MAGIC.starts_with(&start))
 }
 
 enum Refusal {

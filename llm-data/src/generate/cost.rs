@@ -22,7 +22,8 @@ pub type Prices = BTreeMap<String, Price>;
 
 /// Limits that a run stops before, never after. `None` is no limit.
 ///
-/// They hold for all runs on one cache together: what a killed run had spent still counts. A
+/// They hold for all runs on one cache together: what a killed run had spent still counts, and a limit
+/// in money needs the price of every model that the cache has paid for. A
 /// question is held to cost a token for each byte of its messages and `max_tokens` for each reply,
 /// which no tokenizer with bytes as its smallest unit exceeds, until the server's own count
 /// replaces it. An attempt without a reply that may have been billed (a time-out, a broken
@@ -100,11 +101,7 @@ impl Budget {
             return Ok(());
         };
         if !(limit.is_finite() && limit >= 0.0) {
-            return Err(Error::Option {
-                field: "budget.cost",
-                expected: "a number from 0",
-                got: limit.to_string(),
-            });
+            return Err(Error::option("budget.cost", "a number from 0", limit));
         }
         match prices.get(model) {
             None => Err(Error::NoPrice {
@@ -115,11 +112,8 @@ impl Budget {
                     .iter()
                     .any(|p| p.is_nan() || *p < 0.0) =>
             {
-                Err(Error::Option {
-                    field: "prices",
-                    expected: "numbers from 0",
-                    got: format!("{} and {}", price.prompt, price.completion),
-                })
+                let got = format!("{} and {}", price.prompt, price.completion);
+                Err(Error::option("prices", "numbers from 0", got))
             }
             Some(_) => Ok(()),
         }
@@ -132,6 +126,16 @@ impl Budget {
             .usage
             .prompt_tokens
             .saturating_add(total.usage.completion_tokens);
+        let unpriced = |(model, spent): &(&String, &Spent)| {
+            spent.usage != Usage::default() && !prices.contains_key(*model)
+        };
+        if self.cost.is_some()
+            && let Some((model, _)) = ledger.iter().find(unpriced)
+        {
+            return Err(Error::NoPrice {
+                model: model.clone(),
+            });
+        }
         let cost = total_cost(ledger, prices);
         let over = |limit: &'static str, allowed: String, needed: String| Error::Budget {
             limit,
@@ -215,6 +219,26 @@ impl Estimate {
             max_cost: sum(self.max_cost, other.max_cost),
         }
     }
+}
+
+/// Refuses fields of the body that would undo what budgets count on.
+pub(crate) fn check_bounded(request: &ChatRequest) -> Result<()> {
+    const OURS: [&str; 4] = ["n", "best_of", "max_tokens", "max_completion_tokens"];
+    let extra = &request.sampling.extra;
+    match OURS.iter().find(|name| extra.contains_key(**name)) {
+        Some(name) => Err(Error::option(
+            "sampling.extra",
+            "fields other than n, best_of, max_tokens, max_completion_tokens, which requests set themselves",
+            name,
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Tokens of a question, roughly: those of the texts, and what a chat format puts around each.
+pub(crate) fn prompt_tokens(request: &ChatRequest) -> u64 {
+    let texts = request.messages.iter().map(|message| &message.content);
+    texts.map(|text| estimate_tokens(text) + 4).sum::<u64>() + 3
 }
 
 /// Tokens of a text, roughly: one for each character of Chinese, Japanese or Korean, one for four

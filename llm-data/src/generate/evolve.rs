@@ -8,10 +8,10 @@ use super::answer::Answer;
 use super::cache::Question;
 use super::cost::Estimate;
 use super::model::ChatReply;
-use super::program::{GenerateOptions, Generated, user_text, whole_text};
+use super::program::{GenerateOptions, Generated, check_single, user_text, whole_text};
 use super::prompts::{Language, PromptSet};
 use super::runner::Runner;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::AlpacaRecord;
 
 /// How an instruction is evolved: five ways in depth, one in breadth.
@@ -117,8 +117,9 @@ impl<'a> Evolve<'a> {
     /// `expected_tokens`, with instructions that stay as long as they are.
     ///
     /// # Errors
-    /// [`Error::Cache`](crate::Error::Cache).
+    /// [`Error::Option`] for records with a system text or a history, [`Error::Cache`].
     pub fn estimate(&self, runner: &Runner<'_>, expected_tokens: u32) -> Result<Estimate> {
+        check_single(self.instructions)?;
         let pool: Vec<String> = self.instructions.iter().map(user_text).collect();
         let mut total = runner.estimate(&[], 0)?;
         for round in 1..=self.rounds {
@@ -149,16 +150,13 @@ impl<'a> Evolve<'a> {
     /// Runs all rounds.
     ///
     /// # Errors
-    /// [`Error::Option`](crate::Error::Option) without operations, and those of
+    /// [`Error::Option`] without operations and for records with a system text or a history, and those of
     /// [`Runner::ask_all`].
     pub fn run(&self, runner: &Runner<'_>) -> Result<Generated<Evolved>> {
         if self.operations.is_empty() {
-            return Err(crate::Error::Option {
-                field: "operations",
-                expected: "one at least",
-                got: "none".to_owned(),
-            });
+            return Err(Error::option("operations", "one at least", "none"));
         }
+        check_single(self.instructions)?;
         let mut pool: Vec<String> = self.instructions.iter().map(user_text).collect();
         let mut made = Generated::default();
         for round in 1..=self.rounds {
@@ -327,24 +325,18 @@ fn instruction(text: String) -> AlpacaRecord {
     }
 }
 
-/// Whether a reply says that two instructions differ; `None` where it says neither.
+/// Whether a reply says that two instructions differ: its first word, as the prompt asks for; `None` where that
+/// says neither.
 fn differ(reply: Option<&ChatReply>) -> Option<bool> {
     let text = whole_text(reply).ok()?.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    match () {
-        () if says(&[
-            "not equal",
-            "unequal",
-            "different",
-            "不同",
-            "不相同",
-            "不相等",
-        ]) =>
-        {
-            Some(true)
-        }
-        () if says(&["equal", "same", "相同", "相等"]) => Some(false),
-        () => None,
+    let text = text.trim_start_matches(|c: char| !c.is_alphabetic());
+    let end = text.find(|c: char| !c.is_alphabetic());
+    match &text[..end.unwrap_or(text.len())] {
+        "equal" | "same" | "相同" | "相等" => Some(false),
+        "different" | "unequal" | "不同" | "不相同" | "不相等" => Some(true),
+        // "Not equal", as the paper's prompt has it.
+        "not" if text["not".len()..].trim_start().starts_with("equal") => Some(true),
+        _ => None,
     }
 }
 
@@ -402,4 +394,29 @@ fn is_void(text: &str) -> bool {
     words.all(|word| {
         STOP_WORDS.contains(&word) || word.chars().all(|c| ZH_STOP_CHARACTERS.contains(c))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_is_the_first_word() {
+        for (reply, expected) in [
+            ("Equal", Some(false)),
+            ("**Equal.** They ask for the same.", Some(false)),
+            ("Equal (not different)", Some(false)),
+            ("different", Some(true)),
+            ("Different, not the same", Some(true)),
+            ("Not Equal", Some(true)),
+            ("相同。", Some(false)),
+            ("不同：深度不同。", Some(true)),
+            ("They are not the same.", None),
+            ("Not really", None),
+            ("5", None),
+        ] {
+            assert_eq!(differ(Some(&ChatReply::new(reply))), expected, "{reply}");
+        }
+        assert_eq!(differ(None), None);
+    }
 }

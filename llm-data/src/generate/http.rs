@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 
-use super::cost::Spent;
+use super::cost::{Spent, prompt_tokens};
 use super::limit::RateLimit;
 use super::model::{ChatModel, ChatReply, ChatRequest, ModelError, ModelErrorKind};
 use super::redact::{Redactor, holds_secret, shown_url};
@@ -203,10 +203,8 @@ impl ChatModel for OpenAiClient {
         let body = wire::body(request, &self.max_tokens_field)
             .map_err(|error| self.error(ModelErrorKind::Other, &error.to_string()))?;
         let bound = Spent::bound(request).usage;
-        let texts = request.messages.iter().map(|message| &message.content);
-        let prompt: u64 = texts.map(|text| super::cost::estimate_tokens(text)).sum();
         self.limit
-            .wait(prompt.saturating_add(bound.completion_tokens));
+            .wait(prompt_tokens(request).saturating_add(bound.completion_tokens));
         let body = self.post(body)?;
         wire::reply(&body, request.sampling.logprobs)
             .map_err(|message| self.error(ModelErrorKind::Malformed, &message))
@@ -215,15 +213,19 @@ impl ChatModel for OpenAiClient {
     fn endpoint(&self) -> String {
         self.shown_url.clone()
     }
+
+    fn identity(&self) -> String {
+        let (url, shown) = (self.url.to_string(), self.shown_url.clone());
+        match url == shown {
+            true => shown,
+            false => format!("{shown}#{}", blake3::hash(url.as_bytes())),
+        }
+    }
 }
 
 fn completions_url(base_url: &str) -> Result<Uri> {
-    let wrong = |expected| Error::Option {
-        field: "base_url",
-        expected,
-        // The address may hold a password, and one that cannot be parsed cannot be redacted.
-        got: "another".to_owned(),
-    };
+    // The address may hold a password, and one that cannot be parsed cannot be redacted.
+    let wrong = |expected| Error::option("base_url", expected, "another");
     let (path, query) = match base_url.split_once('?') {
         Some((path, query)) => (path, format!("?{query}")),
         None => (base_url, String::new()),
@@ -246,11 +248,7 @@ fn authorization(options: &OpenAiOptions) -> Result<Option<(HeaderName, HeaderVa
     let Some(key) = &options.api_key else {
         return Ok(None);
     };
-    let wrong = |field, expected| Error::Option {
-        field,
-        expected,
-        got: "others".to_owned(),
-    };
+    let wrong = |field, expected| Error::option(field, expected, "others");
     let name = HeaderName::from_bytes(options.api_key_header.as_bytes())
         .map_err(|_| wrong("api_key_header", "a header's name"))?;
     let prefix = if name == "authorization" {

@@ -199,7 +199,13 @@ impl ModelErrorKind {
     pub(crate) fn may_be_billed(self) -> bool {
         matches!(
             self,
-            Self::Timeout | Self::Interrupted | Self::BodyTooLarge | Self::Malformed | Self::Other
+            Self::Timeout
+                | Self::Interrupted
+                | Self::BodyTooLarge
+                | Self::Malformed
+                | Self::Other
+                // A gateway that gave up on the server behind it.
+                | Self::Server(502 | 504 | 524)
         )
     }
 
@@ -280,9 +286,25 @@ pub trait ChatModel: Sync {
     /// [`ModelError`], whose kind says whether to ask again.
     fn ask(&self, request: &ChatRequest) -> Result<ChatReply, ModelError>;
 
-    /// Where the replies come from, without secrets; a part of the cache's key.
+    /// Where the replies come from, without secrets, to be shown.
     fn endpoint(&self) -> String {
         String::new()
+    }
+
+    /// What tells this source from others, a part of the cache's key: the endpoint, and a hash of what that
+    /// does not show.
+    fn identity(&self) -> String {
+        self.endpoint()
+    }
+
+    /// Asks once more the question that was asked `attempt` times: another reply is wanted. A source that
+    /// draws by a seed of its own takes another one.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    fn ask_again(&self, request: &ChatRequest, attempt: u64) -> Result<ChatReply, ModelError> {
+        let _ = attempt;
+        self.ask(request)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the programs share.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -8,9 +9,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Question;
+use super::cost::Estimate;
 use super::model::{ChatReply, ChatRequest, FinishReason, Sampling};
+use super::runner::Runner;
 use crate::clean::{RougeText, RougeUnit};
-use crate::record::AlpacaRecord;
+use crate::error::{Error, Result};
+use crate::record::{AlpacaRecord, Message};
 
 /// What every program needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,7 +107,7 @@ impl<T> Generated<T> {
 }
 
 /// The text of a reply that is whole, or why there is none.
-pub(crate) fn whole_text(reply: Option<&ChatReply>) -> Result<&str, &'static str> {
+pub(crate) fn whole_text(reply: Option<&ChatReply>) -> std::result::Result<&str, &'static str> {
     let choice = reply
         .and_then(|reply| reply.choices.first())
         .ok_or("no_reply")?;
@@ -120,25 +124,94 @@ pub(crate) fn whole_text(reply: Option<&ChatReply>) -> Result<&str, &'static str
     }
 }
 
-/// The largest ROUGE-L F1 of a text against others, by words, or by characters where it is Chinese; 0
-/// where there are none.
-pub(crate) fn nearest(text: &str, others: &[String]) -> f64 {
-    let is_chinese = text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
-    let unit = match is_chinese {
-        true => RougeUnit::Characters,
-        false => RougeUnit::Words,
-    };
-    let text = RougeText::new(text, unit);
-    let scores = others
-        .par_iter()
-        .map(|other| text.score(&RougeText::new(other, unit)).f1);
-    scores.reduce(|| 0.0, f64::max)
+/// Texts that others are compared with, each cut into units once.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Vec<KnownText>);
+
+#[derive(Debug)]
+struct KnownText {
+    text: String,
+    words: OnceLock<RougeText>,
+    characters: OnceLock<RougeText>,
+}
+
+impl KnownText {
+    fn units(&self, unit: RougeUnit) -> &RougeText {
+        let units = match unit {
+            RougeUnit::Words => &self.words,
+            RougeUnit::Characters => &self.characters,
+        };
+        units.get_or_init(|| RougeText::new(&self.text, unit))
+    }
+}
+
+impl Known {
+    pub(crate) fn push(&mut self, text: String) {
+        self.0.push(KnownText {
+            text,
+            words: OnceLock::new(),
+            characters: OnceLock::new(),
+        });
+    }
+
+    /// The largest ROUGE-L F1 of a text against them, by words, or by characters where it is Chinese; 0
+    /// where there are none.
+    pub(crate) fn nearest(&self, text: &str) -> f64 {
+        let is_chinese = text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
+        let unit = match is_chinese {
+            true => RougeUnit::Characters,
+            false => RougeUnit::Words,
+        };
+        let text = RougeText::new(text, unit);
+        let scores = self
+            .0
+            .par_iter()
+            .map(|known| text.score(known.units(unit)).f1);
+        scores.reduce(|| 0.0, f64::max)
+    }
+}
+
+impl<T: Into<String>> FromIterator<T> for Known {
+    fn from_iter<I: IntoIterator<Item = T>>(texts: I) -> Self {
+        let mut known = Self::default();
+        texts.into_iter().for_each(|text| known.push(text.into()));
+        known
+    }
+}
+
+/// Refuses records with more than instruction, input and output, of which a program would take no notice.
+pub(crate) fn check_single(records: &[AlpacaRecord]) -> Result<()> {
+    let more = |record: &AlpacaRecord| record.system.is_some() || !record.history.is_empty();
+    match records.iter().position(more) {
+        Some(index) => Err(Error::option(
+            "records",
+            "records of one question without a system text, of which this method takes no notice",
+            format!("record {} with a system text or a history", index + 1),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What `requests` questions would cost, some at a time.
+pub(crate) fn estimate(
+    runner: &Runner<'_>,
+    requests: usize,
+    question: impl Fn(usize) -> Question,
+    expected_tokens: u64,
+) -> Result<Estimate> {
+    const AT_ONCE: usize = 1000;
+    let expected_tokens = u32::try_from(expected_tokens).unwrap_or(u32::MAX);
+    let mut total = runner.estimate(&[], expected_tokens)?;
+    for start in (0..requests).step_by(AT_ONCE) {
+        let numbers = start..requests.min(start.saturating_add(AT_ONCE));
+        let questions: Vec<Question> = numbers.map(&question).collect();
+        total = total.plus(runner.estimate(&questions, expected_tokens)?);
+    }
+    Ok(total)
 }
 
 /// Instruction and input as one text, as a record's user turn has them.
 pub(crate) fn user_text(record: &AlpacaRecord) -> String {
-    match record.input.trim() {
-        "" => record.instruction.clone(),
-        input => format!("{}\n{input}", record.instruction),
-    }
+    let input = record.input.trim().to_owned();
+    Message::asking(record.instruction.clone(), Some(input)).content
 }

@@ -11,6 +11,7 @@ const REDACTED: &str = "[redacted]";
 /// Parts of a parameter's name that say that its value is a secret.
 const SECRET_NAMES: &[&str] = &[
     "key",
+    "code",
     "token",
     "secret",
     "sig",

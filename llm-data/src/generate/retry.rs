@@ -16,7 +16,8 @@ pub struct RetryPolicy {
     pub min_delay: Duration,
     /// The longest wait before the part added by chance.
     pub max_delay: Duration,
-    /// The longest `Retry-After` that is waited for; with a longer one the question fails at once.
+    /// The longest `Retry-After` that is waited for, and the part added by chance; with a longer one the
+    /// question fails at once.
     pub max_retry_after: Duration,
 }
 
@@ -46,7 +47,7 @@ impl RetryPolicy {
             .with_max_times(self.max_retries)
             .with_jitter()
             .build();
-        let mut unreadable = 0;
+        let (mut unreadable, mut least) = (0, self.min_delay);
         loop {
             let error = match attempt() {
                 Ok(reply) => return Ok(reply),
@@ -68,7 +69,10 @@ impl RetryPolicy {
             if unreadable > 1 || asked > self.max_retry_after {
                 return Err(error);
             }
-            let delay = delay.max(asked);
+            // The part by chance is added to what the server asks, too: it asks many at the same time.
+            let chance = delay.saturating_sub(least);
+            least = least.saturating_mul(2).min(self.max_delay);
+            let delay = delay.max(asked.saturating_add(chance));
             tracing::debug!(error = %failure, ?delay, "asking again");
             if !sleep(delay, &cancelled) {
                 return Err(error);
@@ -150,6 +154,34 @@ mod tests {
         assert!(all < Duration::from_secs(2), "{waits:?}");
         let by_chance = |wait: &Duration| *wait >= Duration::from_micros(8_500);
         assert!(waits[3..].iter().any(by_chance), "{waits:?}");
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_waited_for_and_a_part_by_chance() {
+        let policy = RetryPolicy {
+            max_retries: 8,
+            min_delay: Duration::from_millis(16),
+            max_delay: Duration::from_millis(16),
+            ..RetryPolicy::default()
+        };
+        let asked = Duration::from_millis(20);
+        let mut last = Instant::now();
+        let mut waits = Vec::new();
+        let failed: Result<(), ModelError> = policy.run(
+            || false,
+            || {
+                waits.push(last.elapsed());
+                last = Instant::now();
+                let mut error = ModelError::new(ModelErrorKind::RateLimited, "busy");
+                error.retry_after = Some(asked);
+                Err(error)
+            },
+        );
+        assert!(failed.is_err());
+        let waits = &waits[1..];
+        assert!(waits.iter().all(|wait| *wait >= asked), "{waits:?}");
+        let by_chance = |wait: &Duration| *wait >= asked + Duration::from_millis(2);
+        assert!(waits.iter().any(by_chance), "{waits:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::cache::{Question, ReplyCache};
-use super::cost::{Budget, Estimate, Prices, Spent, estimate_tokens, total_cost};
+use super::cost::{Budget, Estimate, Prices, Spent, check_bounded, prompt_tokens, total_cost};
 use super::model::{ChatModel, ChatReply, ChatRequest};
 use super::retry::{AsModelError, RetryPolicy};
 use crate::error::{Error, Result};
@@ -68,9 +68,9 @@ pub struct RunCounts {
 
 /// Asks a model through a cache.
 ///
-/// Every reply is committed to the cache before it is returned, so a run that is killed and started
-/// again with the same questions asks none twice whose reply had arrived. (Replies under way when
-/// it is killed, at most one for each worker, are lost.)
+/// Every reply is committed to the cache before it is returned, so a run that is killed and started again with
+/// the same questions never repeats a question whose reply was stored. (Replies under way when it is killed, at
+/// most one for each worker, are lost.)
 ///
 /// ```
 /// use llm_data::generate::{ChatReply, ChatRequest, Question, ReplyCache, RunOptions, Runner, Sampling};
@@ -90,7 +90,7 @@ pub struct RunCounts {
 /// ```
 pub struct Runner<'a> {
     model: &'a dyn ChatModel,
-    endpoint: String,
+    identity: String,
     cache: &'a ReplyCache,
     options: RunOptions,
     asked: AtomicU64,
@@ -105,7 +105,7 @@ pub struct Runner<'a> {
 impl std::fmt::Debug for Runner<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Runner")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.model.endpoint())
             .field("cache", &self.cache)
             .field("options", &self.options)
             .finish_non_exhaustive()
@@ -123,15 +123,11 @@ impl<'a> Runner<'a> {
         options: RunOptions,
     ) -> Result<Self> {
         if options.workers == 0 {
-            return Err(Error::Option {
-                field: "workers",
-                expected: "a number from 1",
-                got: "0".to_owned(),
-            });
+            return Err(Error::option("workers", "a number from 1", 0));
         }
         Ok(Self {
             model,
-            endpoint: model.endpoint(),
+            identity: model.identity(),
             cache,
             options,
             asked: AtomicU64::new(0),
@@ -225,12 +221,11 @@ impl<'a> Runner<'a> {
                 continue;
             }
             let request = &question.request;
-            let texts = request.messages.iter().map(|message| &message.content);
             let n = u64::from(request.n);
             let most = u64::from(request.sampling.max_tokens);
             let one = Estimate {
                 requests: 1,
-                prompt_tokens: texts.map(|text| estimate_tokens(text) + 4).sum::<u64>() + 3,
+                prompt_tokens: prompt_tokens(request),
                 completion_tokens: n * most.min(u64::from(expected_tokens)),
                 max_completion_tokens: n * most,
                 ..Estimate::default()
@@ -246,7 +241,7 @@ impl<'a> Runner<'a> {
         let mut places = Vec::with_capacity(questions.len());
         let mut seen = HashMap::new();
         for question in questions {
-            let key = question.key(&self.endpoint)?;
+            let key = question.key(&self.identity)?;
             let place = match seen.entry(key) {
                 Entry::Occupied(entry) => *entry.get(),
                 Entry::Vacant(entry) => {
@@ -270,7 +265,7 @@ impl<'a> Runner<'a> {
             self.note(&question.request, &reply);
             return Ok(Some(reply));
         }
-        match self.reply(&question.request, key, stop) {
+        match self.reply(question, key, stop) {
             Ok(reply) => {
                 self.note(&question.request, &reply);
                 Ok(Some(reply))
@@ -292,15 +287,16 @@ impl<'a> Runner<'a> {
     }
 
     /// A reply from the model, without the optional fields where it refuses them.
-    fn reply(&self, request: &ChatRequest, key: &[u8; 32], stop: &AtomicBool) -> Result<ChatReply> {
+    fn reply(&self, question: &Question, key: &[u8; 32], stop: &AtomicBool) -> Result<ChatReply> {
         let cancelled = || stop.load(Ordering::Relaxed);
-        let ask = |request: &ChatRequest, refused| {
-            let attempt = || self.attempt(request, (key, refused), cancelled);
+        let ask = |question: &Question, refused| {
+            let attempt = || self.attempt(question, (key, refused), cancelled);
             self.options.retry.run(cancelled, attempt)
         };
+        let request = &question.request;
         let known = lock(&self.refused).contains(&optional(request));
         if !known {
-            let reply = ask(request, false);
+            let reply = ask(question, false);
             let refused = |error: &Error| {
                 let error = error.as_model_error();
                 error.is_some_and(|error| error.kind.may_concern_fields())
@@ -309,8 +305,8 @@ impl<'a> Runner<'a> {
                 return reply;
             }
         }
-        let mut less = request.clone();
-        less.sampling.optional.clear();
+        let mut less = question.clone();
+        less.request.sampling.optional.clear();
         ask(&less, true)
     }
 
@@ -343,16 +339,21 @@ impl<'a> Runner<'a> {
     /// stored under the key, with whether the optional fields were refused before.
     fn attempt(
         &self,
-        request: &ChatRequest,
+        question: &Question,
         (key, refused): (&[u8; 32], bool),
         cancelled: impl Fn() -> bool,
     ) -> Result<ChatReply> {
-        let options = &self.options;
+        let (request, options) = (&question.request, &self.options);
+        check_bounded(request)?;
         options.budget.check(&request.model, &options.prices)?;
         let bound = Spent::bound(request);
         self.reserve(request, bound, cancelled)?;
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let reply = self.model.ask(request).and_then(|mut reply| {
+        let reply = match question.attempt {
+            0 => self.model.ask(request),
+            attempt => self.model.ask_again(request, attempt),
+        };
+        let reply = reply.and_then(|mut reply| {
             if reply.choices.is_empty() {
                 return Err(super::ModelError::new(
                     super::ModelErrorKind::Malformed,

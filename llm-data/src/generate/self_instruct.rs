@@ -9,7 +9,7 @@ use super::cache::Question;
 use super::cost::{Estimate, estimate_tokens};
 use super::model::FinishReason;
 use super::parse::{read_tasks, write_tasks};
-use super::program::{GenerateOptions, Generated, nearest};
+use super::program::{GenerateOptions, Generated, Known, check_single, estimate};
 use super::prompts::{Language, PromptSet};
 use super::runner::Runner;
 use crate::error::{Error, Result};
@@ -125,7 +125,7 @@ impl<'a> SelfInstruct<'a> {
             asked,
             max_similarity: 0.7,
             blacklist: blacklist.iter().map(|word| (*word).to_owned()).collect(),
-            max_requests: 100 + target,
+            max_requests: target.saturating_add(100),
         }
     }
 
@@ -138,9 +138,6 @@ impl<'a> SelfInstruct<'a> {
         let new = self.asked - self.shown;
         let kept = (new as f64 * expected_yield.clamp(0.01, 1.0)).max(0.01);
         let requests = (self.target as f64 / kept).ceil() as usize;
-        let questions: Vec<_> = (0..requests.min(self.max_requests))
-            .map(|number| self.question(number))
-            .collect();
         let tokens = |seed: &AlpacaRecord| {
             estimate_tokens(&seed.instruction)
                 + estimate_tokens(&seed.input)
@@ -148,8 +145,11 @@ impl<'a> SelfInstruct<'a> {
                 + 16
         };
         let mean = self.seeds.iter().map(tokens).sum::<u64>() / self.seeds.len() as u64;
-        let expected = u32::try_from(mean.saturating_mul(new as u64)).unwrap_or(u32::MAX);
-        runner.estimate(&questions, expected)
+        let (requests, expected) = (
+            requests.min(self.max_requests),
+            mean.saturating_mul(new as u64),
+        );
+        estimate(runner, requests, |number| self.question(number), expected)
     }
 
     /// Asks until the target is reached.
@@ -159,11 +159,8 @@ impl<'a> SelfInstruct<'a> {
     pub fn run(&self, runner: &Runner<'_>) -> Result<Generated<AlpacaRecord>> {
         self.check()?;
         let mut made = Generated::default();
-        let mut known: Vec<String> = self
-            .seeds
-            .iter()
-            .map(|seed| seed.instruction.clone())
-            .collect();
+        let seeds = self.seeds.iter();
+        let mut known: Known = seeds.map(|seed| seed.instruction.as_str()).collect();
         while made.records.len() < self.target && made.questions < self.max_requests {
             let missing = (self.target - made.records.len()).div_ceil(self.asked - self.shown);
             let round = missing
@@ -199,16 +196,17 @@ impl<'a> SelfInstruct<'a> {
         &self,
         reply: &str,
         cut_off: bool,
-        known: &mut Vec<String>,
+        known: &mut Known,
         made: &mut Generated<AlpacaRecord>,
     ) {
-        for task in read_tasks(self.prompts.language(), reply, self.shown + 1, cut_off) {
+        let tasks = read_tasks(self.prompts.language(), reply, self.shown + 1, cut_off);
+        for task in tasks.into_iter().take(self.asked - self.shown) {
             if made.records.len() >= self.target {
                 return;
             }
             let kept = task.and_then(|task| match self.refusal(&task) {
                 Some(reason) => Err(reason),
-                None if nearest(&task.instruction, known) > self.max_similarity => Err("similar"),
+                None if known.nearest(&task.instruction) > self.max_similarity => Err("similar"),
                 None => Ok(task),
             });
             match kept {
@@ -247,21 +245,14 @@ impl<'a> SelfInstruct<'a> {
     }
 
     fn check(&self) -> Result<()> {
-        let wrong = |field, expected, got: usize| {
-            let got = got.to_string();
-            Err(Error::Option {
-                field,
-                expected,
-                got,
-            })
-        };
         if self.shown == 0 || self.shown > self.seeds.len() {
-            return wrong("shown", "from 1 to the number of seed tasks", self.shown);
+            let expected = "from 1 to the number of seed tasks";
+            return Err(Error::option("shown", expected, self.shown));
         }
         if self.asked <= self.shown {
-            return wrong("asked", "more than are shown", self.asked);
+            return Err(Error::option("asked", "more than are shown", self.asked));
         }
-        Ok(())
+        check_single(self.seeds)
     }
 }
 

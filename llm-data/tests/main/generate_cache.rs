@@ -163,6 +163,15 @@ fn a_damaged_cache_is_rebuilt() {
     let mut rebuilt = 0;
     let mut check = |bytes: &[u8]| {
         std::fs::write(&damaged, bytes).unwrap();
+        // One whose first bytes are others is no cache, and left alone.
+        if !good.starts_with(&bytes[..bytes.len().min(9)]) {
+            assert!(matches!(
+                ReplyCache::open(&damaged),
+                Err(Error::Cache { .. })
+            ));
+            assert_eq!(std::fs::read(&damaged).unwrap(), bytes);
+            return;
+        }
         let (_, aside) = ask(&damaged);
         if let Some(aside) = aside {
             rebuilt += 1;

@@ -19,6 +19,7 @@ mod format_data;
 mod formats;
 mod fuzz_corpus;
 mod generate;
+mod generate_bounds;
 mod generate_cache;
 mod generate_kill;
 mod generate_optional;

@@ -398,6 +398,7 @@ fn addresses_are_checked_and_not_shown() {
         "https:///v1",
         "https://user:p4ssw0rd@host/v1",
         "https://host/v1?key=p4ssw0rd",
+        "https://host/v1?code=p4ssw0rd",
         "https://host/v1?a=b&access_token=p4ssw0rd",
     ] {
         let options = OpenAiOptions::new(base_url);
