@@ -25,6 +25,7 @@ use crate::talk::Speaker;
 pub struct ModelArgs {
     /// An OpenAI-compatible server, such as `https://api.openai.com/v1` or `http://localhost:8000/v1`
     #[arg(long, value_name = "URL", required_unless_present = "local")]
+    #[serde(serialize_with = "shown")]
     endpoint: Option<String>,
     /// The model's name there
     #[arg(long, value_name = "NAME", required_unless_present = "local")]
@@ -56,6 +57,15 @@ pub struct ModelArgs {
     /// The longest reply in tokens [default: 3072; of judges 2048]
     #[arg(long, value_name = "N")]
     max_tokens: Option<u32>,
+}
+
+/// The address as it may be shown: reports hold no key that stands in it.
+fn shown<S: serde::Serializer>(endpoint: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    let shown = endpoint.as_ref().map(|endpoint| {
+        let client = OpenAiClient::new(OpenAiOptions::new(endpoint));
+        client.map_or_else(|_| "no address".to_owned(), |client| client.endpoint())
+    });
+    shown.serialize(to)
 }
 
 impl ModelArgs {
@@ -117,6 +127,7 @@ impl LocalModel {
         })
     }
 
+    /// The reply of this number to a request.
     fn choice(&self, request: &ChatRequest, number: u64) -> Result<(Choice, Usage)> {
         let prompt = self.encoder.prompt(&request.messages)?;
         let sampling = &request.sampling;
@@ -134,15 +145,15 @@ impl LocalModel {
             stop_strings: stops.chain(sampling.stop.iter().cloned()).collect(),
         };
         let decode = self.encoder.tokenizer().decode_stream();
-        let text = speaker.answer(&prompt, decode, |_| Ok(()))?;
-        let completion_tokens = self.encoder.tokenizer().encode(&text)?.len() as u64;
-        let finish_reason = match completion_tokens < u64::from(sampling.max_tokens) {
-            true => FinishReason::Stop,
-            false => FinishReason::Length,
+        let answer = speaker.answer_whole(&prompt, decode, |_| Ok(()))?;
+        let text = answer.text;
+        let finish_reason = match answer.is_cut {
+            false => FinishReason::Stop,
+            true => FinishReason::Length,
         };
         let usage = Usage {
             prompt_tokens: prompt.len() as u64,
-            completion_tokens,
+            completion_tokens: answer.tokens as u64,
         };
         Ok((
             Choice {
@@ -157,12 +168,18 @@ impl LocalModel {
 
 impl ChatModel for LocalModel {
     fn ask(&self, request: &ChatRequest) -> Result<ChatReply, ModelError> {
+        self.ask_again(request, 0)
+    }
+
+    /// Each attempt has seeds of its own.
+    fn ask_again(&self, request: &ChatRequest, attempt: u64) -> Result<ChatReply, ModelError> {
         if let Some(field) = request.sampling.optional.keys().next() {
             let reason = format!("a model in a directory has no {field}");
             return Err(ModelError::new(ModelErrorKind::Refused(400), reason));
         }
         let (mut choices, mut usage) = (Vec::new(), Usage::default());
-        for number in 0..u64::from(request.n) {
+        let first = attempt.wrapping_mul(u64::from(request.n));
+        for number in (0..u64::from(request.n)).map(|number| first.wrapping_add(number)) {
             let one = self.choice(request, number);
             let (choice, used) =
                 one.map_err(|error| ModelError::new(ModelErrorKind::Other, format!("{error:#}")))?;
@@ -203,9 +220,9 @@ pub struct Limits {
     /// What a million tokens of replies cost
     #[arg(long, value_name = "X", requires = "price_prompt")]
     price_completion: Option<f64>,
-    /// Tokens that a reply is reckoned to have, by --dry-run
-    #[arg(long, value_name = "N", default_value_t = 400)]
-    pub expected_tokens: u32,
+    /// Tokens that a reply is reckoned to have, by --dry-run [default: 400]
+    #[arg(long, value_name = "N")]
+    pub expected_tokens: Option<u32>,
     /// Questions in flight at a time; the result does not depend on it
     #[arg(long, value_name = "N", default_value_t = 4)]
     workers: usize,
@@ -215,6 +232,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Tokens that a reply is reckoned to have.
+    pub fn tokens(&self) -> u32 {
+        self.expected_tokens.unwrap_or(400)
+    }
+
     /// For a runner.
     pub fn options(&self, model: &str) -> RunOptions {
         let limits = self;

@@ -10,11 +10,12 @@ mod pieces;
 mod render;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::cli::say;
 use crate::inspect::Inspect;
 use input::Input;
+use llm_data::{Bounds, Record, in_chunks};
 use output::ReportArgs;
 
 /// Check, convert, clean, divide, survey and generate data; render conversations with a template.
@@ -73,7 +74,8 @@ impl Options {
     /// # Errors
     /// When the file cannot be read. Arguments that make no sense end the program, as clap does it.
     pub fn read() -> Result<Self> {
-        Ok(Self::parse_from(config::expand(std::env::args_os())?))
+        let args = config::expand(Self::command(), std::env::args_os())?;
+        Ok(Self::parse_from(args))
     }
 
     /// Does it.
@@ -96,19 +98,26 @@ impl Options {
 }
 
 fn check(input: &Input) -> Result<()> {
+    if input.skip_bad {
+        anyhow::bail!("--skip-bad has no effect on check, which says all that is bad");
+    }
     let mut records = input.open(false)?;
-    records.skip_bad = true;
+    (records.skip_bad, records.go_on) = (true, true);
     records.warn_of = usize::MAX;
     let mut good = 0;
     for record in records.by_ref() {
         record?;
         good += 1;
     }
-    let bad = records.seen().bad.records;
+    let (bad, broken) = {
+        let seen = records.seen();
+        (seen.bad.records, seen.broken)
+    };
     say(format_args!("{good} good records, {bad} bad ones"))?;
-    match bad {
-        0 => Ok(()),
-        _ => anyhow::bail!("{bad} bad records"),
+    match (bad, broken) {
+        (0, 0) => Ok(()),
+        (bad, 0) => anyhow::bail!("{bad} bad records"),
+        (bad, broken) => anyhow::bail!("{bad} bad records, {broken} broken files"),
     }
 }
 
@@ -125,20 +134,17 @@ impl Stats {
             Some(tokenizer) => llm_data::CountTokens::Tokenizer(tokenizer),
             None => llm_data::CountTokens::No,
         };
-        let mut chunk = Vec::new();
-        loop {
-            chunk.clear();
-            for record in records.by_ref().take(CHUNK) {
-                chunk.push(record?.1.record);
-            }
-            if chunk.is_empty() {
-                break;
-            }
-            survey.add_all(&chunk, tokens)?;
-        }
+        in_chunks(records.by_ref(), input::size, CHUNKS, |chunk| {
+            let chunk = chunk.into_iter().map(|record| Ok(record?.1.record));
+            let chunk: Vec<Record> = chunk.collect::<Result<_>>()?;
+            Ok::<_, anyhow::Error>(survey.add_all(&chunk, tokens)?)
+        })?;
         let mut report = llm_data::Report::new("stats", serde_json::to_value(&self.input)?);
         report.before = Some(survey);
         records.seen().account(&mut report)?;
+        if let Some(model) = &self.model {
+            input::also(&mut report, model)?;
+        }
         if let Some(dir) = &self.report {
             ReportArgs::to(dir).write(&report)?;
         }
@@ -150,4 +156,7 @@ impl Stats {
 }
 
 /// Records that are surveyed at a time.
-const CHUNK: usize = 8192;
+const CHUNKS: Bounds = Bounds {
+    items: 8192,
+    weight: 16 << 20,
+};

@@ -14,6 +14,16 @@ pub struct Speaker<'a> {
     pub stop_strings: Vec<String>,
 }
 
+/// What was generated.
+pub struct Spoken {
+    /// The text.
+    pub text: String,
+    /// Its tokens.
+    pub tokens: usize,
+    /// Whether it ended only because it may not be longer.
+    pub is_cut: bool,
+}
+
 impl Speaker<'_> {
     /// Tokens that prompt and answer may have together.
     pub fn context(&self) -> usize {
@@ -22,12 +32,28 @@ impl Speaker<'_> {
 
     /// Generates behind `prompt`; `show` gets the text piece by piece as it comes. Returns all of it.
     /// The answer ends where the model's context does.
+    ///
+    /// # Errors
+    /// When the prompt does not fit, and what goes wrong in the model or in `show`.
     pub fn answer(
+        &self,
+        prompt: &[u32],
+        decode: DecodeStream,
+        show: impl FnMut(&str) -> Result<()>,
+    ) -> Result<String> {
+        Ok(self.answer_whole(prompt, decode, show)?.text)
+    }
+
+    /// The same, with how it ended.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    pub fn answer_whole(
         &self,
         prompt: &[u32],
         mut decode: DecodeStream,
         mut show: impl FnMut(&str) -> Result<()>,
-    ) -> Result<String> {
+    ) -> Result<Spoken> {
         let Some(room) = self
             .context()
             .checked_sub(prompt.len())
@@ -49,8 +75,9 @@ impl Speaker<'_> {
             text.push_str(piece);
             show(piece)
         };
-        let mut ended = false;
+        let (mut ended, mut tokens) = (false, 0);
         for id in self.model.generate(prompt, &config)? {
+            tokens += 1;
             if let Some(piece) = decode.push(id?)? {
                 let (piece, is_end) = stop.push(&piece);
                 emit(&piece)?;
@@ -67,7 +94,12 @@ impl Speaker<'_> {
             if !is_end {
                 emit(&stop.finish())?;
             }
+            ended = is_end;
         }
-        Ok(text)
+        Ok(Spoken {
+            text,
+            tokens,
+            is_cut: !ended && tokens == config.max_new_tokens,
+        })
     }
 }

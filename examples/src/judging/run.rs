@@ -199,7 +199,7 @@ impl Run {
         let options = common.limits.options(&judge.model);
         let runner = Runner::new(&*model, &cache, options)?;
         if common.limits.dry_run {
-            let tokens = common.limits.expected_tokens;
+            let tokens = common.limits.tokens();
             return asking::say_estimate(&judge.estimate(&runner, &questions, &answers, tokens)?);
         }
         let judgments = asking::watched(&runner, || Ok(judge.run(&runner, &questions, &answers)?))?;
@@ -257,7 +257,7 @@ impl AuditArgs {
         let cache = asking::open_cache(&common.cache)?;
         let runner = Runner::new(&*model, &cache, common.limits.options(&judge.model))?;
         if common.limits.dry_run {
-            let tokens = common.limits.expected_tokens;
+            let tokens = common.limits.tokens();
             return asking::say_estimate(&audit.estimate(&runner, tokens)?);
         }
         let report = asking::watched(&runner, || Ok(audit.run(&runner)?))?;

@@ -12,7 +12,7 @@ use llm_data::{
 };
 use serde::Serialize;
 
-use super::input::{Input, seen};
+use super::input::{Input, also, seen_of};
 use super::output::{Output, Writer};
 use crate::cli::say;
 
@@ -87,7 +87,7 @@ impl Clean {
             None => Vec::new(),
         };
         if let Some(given) = &self.steps {
-            let in_place = given.trim_start().starts_with(['[', '-']);
+            let in_place = is_in_place(given);
             let text = match in_place {
                 true => given.clone(),
                 false => fs::read_to_string(given).with_context(|| given.clone())?,
@@ -100,8 +100,13 @@ impl Clean {
             Some(dir) => Pipeline::with_tokenizer(&steps, Tokenizer::from_dir(dir)?)?,
             None => Pipeline::new(&steps)?,
         };
-        self.job
-            .run(&pipeline, Report::new("clean", serde_json::to_value(self)?))
+        let mut report = Report::new("clean", serde_json::to_value(self)?);
+        let steps_file = self.steps.as_ref().filter(|given| !is_in_place(given));
+        for path in steps_file.map(PathBuf::from).iter().chain(&self.model) {
+            also(&mut report, path)?;
+        }
+        read_by(&steps, &mut report)?;
+        self.job.run(&pipeline, report)
     }
 }
 
@@ -140,13 +145,26 @@ impl Dedup {
             }));
         }
         let pipeline = Pipeline::new(&steps)?;
-        self.job
-            .run(&pipeline, Report::new("dedup", serde_json::to_value(self)?))
+        let mut report = Report::new("dedup", serde_json::to_value(self)?);
+        read_by(&steps, &mut report)?;
+        self.job.run(&pipeline, report)
     }
+}
+
+/// Enters the files that steps read.
+fn read_by(steps: &[Step], report: &mut Report) -> Result<()> {
+    let mut files = steps.iter().flat_map(Step::files);
+    files.try_for_each(|file| also(report, file))
+}
+
+/// Whether steps are given themselves, not a file of them.
+fn is_in_place(given: &str) -> bool {
+    given.trim_start().starts_with(['[', '-'])
 }
 
 impl Job {
     fn run(&self, pipeline: &Pipeline, mut report: Report) -> Result<()> {
+        self.output.check_to(self.to.as_deref())?;
         let records = self.input.open(true)?;
         let (watched, mut before) = (records.watch(), records.survey());
         let mut after = records.survey();
@@ -181,12 +199,14 @@ impl Job {
                 after.add(&record, CountTokens::No)?;
                 let writer = match &mut writer {
                     Some(writer) => writer,
-                    None => writer.insert(self.output.create(self.format(seen(&watched).format)?)?),
+                    None => {
+                        writer.insert(self.output.create(self.format(seen_of(&watched).format)?)?)
+                    }
                 };
                 writer.write(&record, || format!("record {number}"))
             },
         )?;
-        let seen = seen(&watched);
+        let seen = seen_of(&watched);
         if seen.records() == 0 {
             bail!("there are no records");
         }

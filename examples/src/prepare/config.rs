@@ -5,14 +5,18 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::Command;
 use serde_json::{Map, Value};
 
 /// The key of the files' names, which are no flag.
 const INPUT: &str = "input";
 
 /// The arguments with those of `--config FILE` in place of it. A flag that is also given by itself counts
-/// instead of the file's.
-pub(super) fn expand(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>> {
+/// instead of the file's; so do FILES, which `command` tells from the values of flags.
+pub(super) fn expand(
+    command: Command,
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<Vec<OsString>> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let at = |arg: &OsString| arg == "--config" || starts_with(arg, "--config=");
     let Some(place) = args.iter().position(at) else {
@@ -31,7 +35,11 @@ pub(super) fn expand(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsS
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let keys: Map<String, Value> =
         serde_saphyr::from_str(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    let names_files = names_files(command, &args);
     for (key, value) in &keys {
+        if key == INPUT && names_files {
+            continue;
+        }
         let flag = format!("--{}", key.replace('_', "-"));
         let itself = |arg: &OsString| *arg == *flag || starts_with(arg, &format!("{flag}="));
         if key != INPUT && args.iter().any(itself) {
@@ -64,12 +72,27 @@ pub(super) fn expand(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsS
     Ok(args)
 }
 
+/// Whether the arguments name files to read.
+fn names_files(command: Command, args: &[OsString]) -> bool {
+    // What is missing may be in the file.
+    let matches = command.ignore_errors(true).try_get_matches_from(args);
+    let Ok(matches) = matches else { return false };
+    let given = matches.subcommand().map(|(_, given)| given);
+    given.is_some_and(|given| {
+        let files = given.try_get_raw(INPUT).ok().flatten();
+        files.is_some_and(|mut files| files.next().is_some())
+    })
+}
+
 fn starts_with(arg: &OsString, prefix: &str) -> bool {
     arg.to_str().is_some_and(|arg| arg.starts_with(prefix))
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
+    use super::super::Options;
     use super::*;
 
     fn expanded(yaml: &str, more: &[&str]) -> Result<Vec<String>> {
@@ -82,7 +105,7 @@ mod tests {
         let args = args
             .chain([path.into_os_string()])
             .chain(more.iter().map(OsString::from));
-        let args = expand(args)?.into_iter();
+        let args = expand(Options::command(), args)?.into_iter();
         Ok(args
             .skip(2)
             .filter_map(|arg| arg.into_string().ok())
@@ -108,12 +131,30 @@ mod tests {
     }
 
     #[test]
+    fn files_that_are_named_count_instead_of_the_files() {
+        let yaml = "input: a.json\npreset: fastchat\n";
+        let flags = expanded(yaml, &["--out", "o.json", "--skip-bad", "b.json"]);
+        let expected = [
+            "--out",
+            "o.json",
+            "--skip-bad",
+            "b.json",
+            "--preset=fastchat",
+        ];
+        assert_eq!(flags.expect("a file of flags"), expected);
+        // The value of a flag is no file.
+        let flags = expanded(yaml, &["--out", "o.json"]).expect("a file of flags");
+        assert_eq!(flags, ["--out", "o.json", "a.json", "--preset=fastchat"]);
+    }
+
+    #[test]
     fn what_is_no_mapping_is_refused() {
         for yaml in ["- a", "3", "input: 7", "input: [{}]", "a: &a [*a]"] {
             assert!(expanded(yaml, &[]).is_err(), "{yaml}");
         }
-        assert!(expand(["x", "--config"].map(OsString::from)).is_err());
-        let absent = expand(["x", "--config=/absent.yaml"].map(OsString::from));
+        let expand = |args: [&str; 2]| expand(Options::command(), args.map(OsString::from));
+        assert!(expand(["x", "--config"]).is_err());
+        let absent = expand(["x", "--config=/absent.yaml"]);
         assert!(absent.is_err_and(|error| error.to_string().contains("/absent.yaml")));
     }
 }

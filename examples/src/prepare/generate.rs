@@ -36,27 +36,28 @@ pub(super) struct Generate {
     #[command(flatten)]
     #[serde(flatten)]
     model: ModelArgs,
-    /// Records to have in the end: of self-instruct and augment
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    target: usize,
-    /// Rounds of evolution
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    rounds: usize,
+    /// Records to have in the end: of self-instruct and augment [default: 200]
+    #[arg(long, value_name = "N")]
+    target: Option<usize>,
+    /// Rounds of evolve [default: 4]
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
     /// Language of the prompts, and of the rules for what is kept
     #[arg(long, value_enum, default_value = "en")]
     language: Tongue,
     /// Prompts of one's own: NAME.txt in this directory
     #[arg(long, value_name = "DIR")]
     prompts: Option<PathBuf>,
-    /// Of what is drawn: tasks that are shown, operations
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// Of what is drawn: the tasks that self-instruct shows, the operations of evolve [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Replies so far; a run that is killed goes on from there [default: OUT.replies]
     #[arg(long, value_name = "FILE")]
     cache: Option<PathBuf>,
-    /// The share of what replies bring that is reckoned to be kept, by --dry-run
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
-    expected_yield: f64,
+    /// The share of what replies bring that is reckoned to be kept, by --dry-run of self-instruct and augment
+    /// [default: 0.7]
+    #[arg(long, value_name = "SHARE")]
+    expected_yield: Option<f64>,
     #[command(flatten)]
     #[serde(flatten)]
     limits: Limits,
@@ -78,7 +79,48 @@ enum Tongue {
 }
 
 impl Generate {
+    /// Refuses what the method takes no notice of.
+    fn check(&self) -> Result<()> {
+        use Method::{Answer, Augment, Evolve, SelfChat, SelfInstruct};
+        let given: [(&str, bool, &[Method]); 5] = [
+            ("target", self.target.is_some(), &[SelfInstruct, Augment]),
+            ("rounds", self.rounds.is_some(), &[Evolve]),
+            ("seed", self.seed.is_some(), &[SelfInstruct, Evolve]),
+            (
+                "expected-yield",
+                self.expected_yield.is_some(),
+                &[SelfInstruct, Augment],
+            ),
+            (
+                "expected-tokens",
+                self.limits.expected_tokens.is_some(),
+                &[Evolve, SelfChat, Answer],
+            ),
+        ];
+        let useless =
+            |(_, given, methods): &&(_, bool, &[Method])| *given && !methods.contains(&self.method);
+        match given.iter().find(useless) {
+            Some((flag, ..)) => {
+                let name = self.method.to_possible_value();
+                let name = name.as_ref().map_or("", |name| name.get_name());
+                bail!("--{flag} has no effect on {name}")
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The format that is written.
+    fn format(&self) -> Result<Format> {
+        Ok(match (&self.to, self.method) {
+            (Some(name), _) => Format::by_name(name)?,
+            (None, Method::SelfChat) => Format::ShareGpt,
+            (None, _) => Format::Alpaca,
+        })
+    }
+
     pub(super) fn run(&self) -> Result<()> {
+        self.check()?;
+        self.output.check(self.format()?)?;
         let language = match self.language {
             Tongue::En => Language::En,
             Tongue::Zh => Language::Zh,
@@ -89,6 +131,9 @@ impl Generate {
         };
         let mut report = Report::new("generate", serde_json::to_value(self)?);
         let given = self.given(&mut report)?;
+        if let Some(dir) = &self.prompts {
+            super::input::also(&mut report, dir)?;
+        }
         let model = self.model.open()?;
         let beside = || self.output.beside(".replies");
         let cache = asking::open_cache(&self.cache.clone().unwrap_or_else(beside))?;
@@ -101,7 +146,7 @@ impl Generate {
             options: GenerateOptions {
                 model: self.model.name(),
                 sampling: self.model.sampling(Sampling::default()),
-                seed: self.seed,
+                seed: self.seed.unwrap_or(0),
             },
             generate: self,
         };
@@ -129,13 +174,8 @@ impl Generate {
     }
 
     fn write(&self, records: Vec<Conversation>, mut report: Report) -> Result<()> {
-        let format = match (&self.to, self.method) {
-            (Some(name), _) => Format::by_name(name)?,
-            (None, Method::SelfChat) => Format::ShareGpt,
-            (None, _) => Format::Alpaca,
-        };
         let mut after = llm_data::Survey::default();
-        let mut writer = self.output.create(format)?;
+        let mut writer = self.output.create(self.format()?)?;
         for (index, conversation) in records.into_iter().enumerate() {
             after.add(&conversation, CountTokens::No)?;
             let record = Record::Conversation(conversation);
@@ -204,19 +244,19 @@ struct Program<'a> {
 
 impl Program<'_> {
     fn self_instruct(&self) -> SelfInstruct<'_> {
-        let (options, target) = (self.options.clone(), self.generate.target);
+        let (options, target) = (self.options.clone(), self.generate.target.unwrap_or(200));
         SelfInstruct::new(options, &self.given.records, self.prompts, target)
     }
 
     fn evolve(&self) -> Evolve<'_> {
         Evolve {
-            rounds: self.generate.rounds,
+            rounds: self.generate.rounds.unwrap_or(4),
             ..Evolve::new(self.options.clone(), &self.given.records, self.prompts)
         }
     }
 
     fn augment(&self) -> Augment<'_> {
-        let (options, target) = (self.options.clone(), self.generate.target);
+        let (options, target) = (self.options.clone(), self.generate.target.unwrap_or(200));
         Augment::new(options, &self.given.records, self.prompts, target)
     }
 
@@ -238,7 +278,7 @@ impl Program<'_> {
 
     fn estimate(&self, runner: &Runner<'_>) -> Result<Estimate> {
         let limits = &self.generate.limits;
-        let (tokens, kept) = (limits.expected_tokens, self.generate.expected_yield);
+        let (tokens, kept) = (limits.tokens(), self.generate.expected_yield.unwrap_or(0.7));
         Ok(match self.method {
             Method::SelfInstruct => self.self_instruct().estimate(runner, kept)?,
             Method::Evolve => self.evolve().estimate(runner, tokens)?,

@@ -48,12 +48,17 @@ impl Input {
             lenient,
             ..ReadOptions::default()
         };
+        let reader = |files: Vec<_>| RecordReader::of_files(files, options.clone());
         let (mut readers, mut bytes) = (VecDeque::new(), 0);
         for pattern in &self.input {
             let files = find_files(pattern)?;
             let sizes = files.iter().filter_map(|file| file.metadata().ok());
             bytes += sizes.map(|metadata| metadata.len()).sum::<u64>();
-            readers.push_back(RecordReader::of_files(files, options.clone()));
+            match self.weights.is_empty() {
+                // Each by itself, so that one may fail alone.
+                true => readers.extend(files.into_iter().map(|file| reader(vec![file]))),
+                false => readers.push_back(reader(files)),
+            }
         }
         let source = match self.weights.len() {
             0 => Source::Behind(readers),
@@ -69,6 +74,7 @@ impl Input {
             source,
             bytes,
             skip_bad: self.skip_bad,
+            go_on: false,
             warn_of: WARNINGS,
             seen: Arc::default(),
         })
@@ -85,6 +91,8 @@ pub(super) struct Records {
     source: Source,
     bytes: u64,
     pub(super) skip_bad: bool,
+    /// Whether a file that cannot be read further is only said.
+    pub(super) go_on: bool,
     /// Bad records that are warned of, one by one.
     pub(super) warn_of: usize,
     seen: Arc<Mutex<Seen>>,
@@ -98,6 +106,8 @@ pub(super) struct Seen {
     files: Vec<(Arc<Path>, usize)>,
     /// The bad ones among them.
     pub(super) bad: BadRecords,
+    /// Files that could not be read to their end.
+    pub(super) broken: usize,
     /// The format of the first record.
     pub(super) format: Option<Format>,
 }
@@ -105,7 +115,7 @@ pub(super) struct Seen {
 impl Records {
     /// What was read so far.
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        seen_of(&self.seen)
     }
 
     /// The same for when the records themselves are elsewhere.
@@ -130,6 +140,14 @@ impl Records {
         }
     }
 
+    /// Whether there are files behind the one that cannot be read further; it is passed over.
+    fn pass_over(&mut self) -> bool {
+        match &mut self.source {
+            Source::Behind(readers) if self.go_on => readers.pop_front().is_some(),
+            _ => false,
+        }
+    }
+
     /// Ends with an error, which says all that is bad in its file.
     fn fail(&mut self, error: Error) -> Error {
         match std::mem::replace(&mut self.source, Source::Behind(VecDeque::new())) {
@@ -148,7 +166,7 @@ impl Iterator for Records {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let record = self.advance()?;
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = seen_of(&self.seen);
             seen.number += 1;
             match record {
                 Ok(numbered) => {
@@ -180,6 +198,11 @@ impl Iterator for Records {
                 }
                 Err(error) => {
                     drop(seen);
+                    if self.pass_over() {
+                        self.seen().broken += 1;
+                        eprintln!("error: {error}");
+                        continue;
+                    }
                     return Some(Err(self.fail(error).into()));
                 }
             }
@@ -203,15 +226,52 @@ impl Seen {
 
     /// What a report says of them; hashes the files.
     pub(super) fn account(&self, report: &mut Report) -> Result<()> {
-        for (path, records) in &self.files {
-            report.inputs.push(ReportFile::of(path, Some(*records))?);
-        }
+        let files = self.files.iter();
+        let files = files.map(|(path, records)| ReportFile::of(path, Some(*records)));
+        let files: Vec<ReportFile> = files.collect::<llm_data::Result<_>>()?;
+        // In front of what they are judged by.
+        report.inputs.splice(0..0, files);
         report.bad = self.bad.clone();
         Ok(())
     }
 }
 
 /// What was seen through [`Records::watch`].
-pub(super) fn seen(watched: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+pub(super) fn seen_of(watched: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     watched.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// About the bytes that a record takes in memory.
+pub(super) fn size(record: &Result<(usize, Numbered<Record>)>) -> usize {
+    record
+        .as_ref()
+        .map_or(0, |(_, numbered)| numbered.record.size())
+}
+
+/// The files of a tokenizer.
+const TOKENIZER: [&str; 4] = [
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
+
+/// Enters a file among a report's inputs that decides on the result and holds no records; of a directory the
+/// prompts, or what a tokenizer is read from.
+pub(super) fn also(report: &mut Report, path: &Path) -> Result<()> {
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        let names = std::fs::read_dir(path)?;
+        let names = names.map(|entry| Ok(entry?.path()));
+        files = names.collect::<std::io::Result<_>>()?;
+        files.retain(|file| {
+            let is_prompt = file.extension().is_some_and(|end| end == "txt");
+            is_prompt || TOKENIZER.iter().any(|name| file.ends_with(name))
+        });
+        files.sort();
+    }
+    for file in files {
+        report.inputs.push(ReportFile::of(&file, None)?);
+    }
+    Ok(())
 }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use llm_data::{CountTokens, Format, PieceRule, Pieces, Record, Report, Tokenizer};
+use llm_data::{
+    CountTokens, Format, Numbered, PieceRule, Pieces, Record, Report, Tokenizer, in_order,
+};
 use serde::Serialize;
 
 use super::convert::place;
-use super::input::Input;
+use super::input::{Input, also, size};
 use super::output::{Output, Writer};
 use crate::cli::say;
 
@@ -39,28 +41,34 @@ impl Split {
         let pieces = Pieces::new(Tokenizer::from_dir(&self.model)?)
             .max_tokens(self.max_tokens)
             .rule(self.rule);
+        self.output.check_to(self.to.as_deref())?;
         let mut records = self.input.open(true)?;
         let (mut before, mut after) = (records.survey(), records.survey());
         let mut report = Report::new("split", serde_json::to_value(self)?);
         let mut writer: Option<Writer> = None;
         let (mut count, mut divided, mut lost) = (0, 0, 0);
-        for record in records.by_ref() {
+        let divide = |record: Result<(usize, Numbered<Record>)>| {
             let (_, numbered) = record?;
-            let Record::Conversation(conversation) = &numbered.record else {
-                bail!(
+            let found = match &numbered.record {
+                Record::Conversation(conversation) => pieces.divide(conversation),
+                _ => bail!(
                     "{}: {} are no conversations",
                     numbered.path.display(),
                     numbered.format
-                );
+                ),
             };
-            before.add(conversation, CountTokens::No)?;
-            let found = pieces
-                .divide(conversation)
-                .with_context(|| place(&numbered))?;
+            let found = found.with_context(|| place(&numbered))?;
+            Ok((numbered, found))
+        };
+        in_order(records.by_ref(), size, divide, |done| {
+            let (numbered, found) = done?;
+            before.add(&numbered.record, CountTokens::No)?;
             count += 1;
             divided += usize::from(found.len() > 1);
             let messages: usize = found.iter().map(|piece| piece.messages.len()).sum();
-            lost += conversation.messages.len().saturating_sub(messages);
+            if let Record::Conversation(conversation) = &numbered.record {
+                lost += conversation.messages.len().saturating_sub(messages);
+            }
             for piece in found {
                 after.add(&piece, CountTokens::No)?;
                 let writer = match &mut writer {
@@ -72,7 +80,8 @@ impl Split {
                 };
                 writer.write(&Record::Conversation(piece), || place(&numbered))?;
             }
-        }
+            Ok::<_, anyhow::Error>(())
+        })?;
         let Some(writer) = writer else {
             bail!("there are no pieces of {count} conversations");
         };
@@ -80,6 +89,7 @@ impl Split {
             "{divided} of {count} conversations divided, {lost} messages lost"
         ))?;
         records.seen().account(&mut report)?;
+        also(&mut report, &self.model)?;
         (report.before, report.after) = (Some(before), Some(after));
         self.output.finish(writer, &mut report)
     }

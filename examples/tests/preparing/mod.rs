@@ -1,5 +1,7 @@
 //! `prepare_data`, as its users run it.
 
+mod bounds;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

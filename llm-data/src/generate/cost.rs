@@ -224,10 +224,11 @@ impl Estimate {
 /// Refuses fields of the body that would undo what budgets count on.
 pub(crate) fn check_bounded(request: &ChatRequest) -> Result<()> {
     const OURS: [&str; 4] = ["n", "best_of", "max_tokens", "max_completion_tokens"];
-    let extra = &request.sampling.extra;
-    match OURS.iter().find(|name| extra.contains_key(**name)) {
+    let (extra, optional) = (&request.sampling.extra, &request.sampling.optional);
+    let set = |name: &str| extra.contains_key(name) || optional.contains_key(name);
+    match OURS.iter().find(|name| set(name)) {
         Some(name) => Err(Error::option(
-            "sampling.extra",
+            "sampling.extra, sampling.optional",
             "fields other than n, best_of, max_tokens, max_completion_tokens, which requests set themselves",
             name,
         )),

@@ -56,64 +56,32 @@ fn what_is_masked_is_masked_in_the_input_too() {
 
 #[test]
 fn changed_inputs_stay_inputs() {
-    let steps = |step: &str| json!([{"step": step}]);
-    for (step, instruction, input, expected) in [
+    let controls = "control_characters";
+    for (step, (instruction, input), expected) in [
         (
-            "control_characters",
-            "Sum it up.",
-            "one\r\ntwo\u{0}",
-            ("Sum it up.", "one\ntwo"),
+            controls,
+            ("Sum it.", "one\r\ntwo\0"),
+            ("Sum it.", "one\ntwo"),
         ),
-        (
-            "control_characters",
-            "Sum\r\nit.",
-            "one",
-            ("Sum\nit.", "one"),
-        ),
-        (
-            "control_characters",
-            "Sum it up.\r",
-            "one\r\n",
-            ("Sum it up.", "one\n"),
-        ),
+        (controls, ("Sum\r\nit.", "one"), ("Sum\nit.", "one")),
+        (controls, ("Sum it.\r", "one\r\n"), ("Sum it.", "one\n")),
         (
             "special_texts",
-            "Read </s>.",
-            "a</s>b",
+            ("Read </s>.", "a</s>b"),
             ("Read <|/s|>.", "a<|/s|>b"),
         ),
-        (
-            "alpaca_faults",
-            "Name a bird.",
-            "<noinput>",
-            ("Name a bird.", ""),
-        ),
+        ("alpaca_faults", ("Name it.", "<noinput>"), ("Name it.", "")),
         (
             "html",
-            "Read this.",
-            "<p>It <b>is</b> so.</p>",
-            ("Read this.", "It **is** so."),
+            ("Read it.", "<p>It <b>is</b> so.</p>"),
+            ("Read it.", "It **is** so."),
         ),
     ] {
-        let (alpaca, _) = cleaned(steps(step), instruction, input);
-        let (asked, given) = (&alpaca["instruction"], &alpaca["input"]);
-        let asked = match step {
-            // The whole is converted: where its lines break is the converter's affair.
-            "html" => json!(
-                asked
-                    .as_str()
-                    .unwrap()
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            ),
-            _ => asked.clone(),
-        };
-        assert_eq!(
-            (&asked, given),
-            (&json!(expected.0), &json!(expected.1)),
-            "{step}"
-        );
+        let (alpaca, _) = cleaned(json!([{"step": step}]), instruction, input);
+        // The lines around HTML are the converter's affair.
+        let asked = alpaca["instruction"].as_str().unwrap().trim_end();
+        let given = alpaca["input"].as_str().unwrap();
+        assert_eq!((asked, given), expected, "{step}");
     }
 }
 
