@@ -36,7 +36,7 @@ mod server;
 mod table;
 mod task;
 
-pub use evaluate::{Sample, TaskResult, evaluate};
+pub use evaluate::{Sample, TaskResult, evaluate, generations};
 pub use metric::{Estimate, GroupResult, aggregate};
 pub use model::{
     Generation, LanguageModel, LogLikelihood, RollingBos, Span, TokenModel, TokenScore,

@@ -1,9 +1,9 @@
 //! BELLE's evaluation set (Ji et al. 2023): 1000 open questions in Chinese, scored by a judge.
 
-use std::path::Path;
-use std::sync::LazyLock;
+mod judge;
 
-use regex::Regex;
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::filter::Reader;
@@ -11,7 +11,10 @@ use super::metric::Estimate;
 use super::table::{At, jsonl};
 use super::task::{Gold, Item, Output, Sampler, Task, Variant};
 use crate::judge::files::belle_class;
+use crate::verdict::{Grammar, Parsed, Verdict, parse};
 use crate::{Error, Result};
+
+pub use judge::BelleJudge;
 
 /// The classes as the prompts file and reports write them.
 pub const CLASSES: [&str; 11] = [
@@ -79,14 +82,12 @@ fn items(path: &Path) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-static SCORE: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"得分\s*[:：]\s*([0-9]+(?:\.[0-9]+)?)").ok());
-
-/// The score that a judge gives: the number from 0 to 1 behind the last `得分:`.
+/// The score that a judge gives: the number from 0 to 1 behind the last `得分:` ([`Grammar::Belle`]).
 pub fn judge_score(reply: &str) -> Option<f64> {
-    let found = SCORE.as_ref()?.captures_iter(reply).last()?;
-    let score: f64 = found.get(1)?.as_str().parse().ok()?;
-    (0.0..=1.0).contains(&score).then_some(score)
+    match parse(&Grammar::Belle, reply) {
+        Parsed::Verdict(Verdict::Score(score)) => Some(score),
+        _ => None,
+    }
 }
 
 /// The mean of a class's scores.
@@ -115,12 +116,21 @@ pub fn score_replies(task: &Task, replies: &[String]) -> Result<Vec<ClassScore>>
             got: replies.len(),
         });
     }
-    let rows: Vec<_> = task.items.iter().zip(replies).collect();
+    let rows = task.items.iter().zip(replies);
+    let rows = rows.map(|(item, reply)| (class_of(&item.doc), judge_score(reply)));
+    Ok(class_scores(&rows.collect::<Vec<_>>()))
+}
+
+/// The class of a question that [`load`] read.
+fn class_of(doc: &Value) -> &str {
+    doc["class"].as_str().unwrap_or_default()
+}
+
+/// The means of scores, class by class, and of all.
+fn class_scores(rows: &[(&str, Option<f64>)]) -> Vec<ClassScore> {
     let score = |class: Option<&str>| {
-        let inside = rows
-            .iter()
-            .filter(|(item, _)| class.is_none_or(|c| item.doc["class"] == c));
-        let scores: Vec<_> = inside.map(|(_, reply)| judge_score(reply)).collect();
+        let inside = rows.iter().filter(|(of, _)| class.is_none_or(|c| c == *of));
+        let scores: Vec<_> = inside.map(|(_, score)| *score).collect();
         let read: Vec<f64> = scores.iter().copied().flatten().collect();
         ClassScore {
             class: class.unwrap_or("all").to_owned(),
@@ -131,7 +141,7 @@ pub fn score_replies(task: &Task, replies: &[String]) -> Result<Vec<ClassScore>>
     };
     let classes = CLASSES.iter().map(|class| score(Some(class)));
     let there = classes.filter(|class| class.questions > 0);
-    Ok(there.chain([score(None)]).collect())
+    there.chain([score(None)]).collect()
 }
 
 #[cfg(test)]

@@ -1,20 +1,61 @@
 //! Text classification by prompt: zero-shot, few-shot, and with clues (CARP, Sun et al. 2023).
 
+mod result;
+
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::metric::Estimate;
 use super::model::{Generation, LanguageModel};
+use super::table::{At, jsonl};
 use crate::{Error, Result};
 
+/// Texts that go to the model at once.
+const CHUNK: usize = 64;
+
 /// A text and its label.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Labelled {
     /// The text.
     pub text: String,
     /// Its class, one of [`Classifier::labels`].
     pub label: String,
+    /// Of an example: the clues to its label, which [`Style::ChainOfClues`] shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clues: Option<String>,
+    /// Of an example: the reasoning from them, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+}
+
+/// Reads JSONL with `text` and `label`, and `clues` and `reasoning` where there are some.
+///
+/// # Errors
+/// When the file cannot be read or is empty, or a field is absent or no text.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<Labelled>> {
+    let path = path.as_ref();
+    let mut texts = Vec::new();
+    for row in jsonl(path)? {
+        let at = At {
+            path,
+            line: row.line,
+        };
+        let optional = |field| Ok::<_, Error>(at.optional(&row.value, field)?.map(str::to_owned));
+        texts.push(Labelled {
+            text: at.text(&row.value, "text")?.to_owned(),
+            label: at.text(&row.value, "label")?.to_owned(),
+            clues: optional("clues")?,
+            reasoning: optional("reasoning")?,
+        });
+    }
+    match texts.is_empty() {
+        true => Err(Error::Empty {
+            path: path.to_owned(),
+        }),
+        false => Ok(texts),
+    }
 }
 
 /// How the model is asked.
@@ -77,7 +118,16 @@ impl Classifier {
             ),
         };
         for shot in &self.shots {
-            prompt += &format!("Text: {}\n{name}: {}\n\n", shot.text, shot.label);
+            prompt += &format!("Text: {}\n", shot.text);
+            if self.style == Style::ChainOfClues {
+                let parts = [("CLUES", &shot.clues), ("REASONING", &shot.reasoning)];
+                for (part, text) in parts {
+                    prompt += &text
+                        .as_ref()
+                        .map_or_else(String::new, |text| format!("{part}: {text}\n"));
+                }
+            }
+            prompt += &format!("{name}: {}\n\n", shot.label);
         }
         prompt += &match self.style {
             Style::Direct => format!("Text: {text}\n{name}:"),
@@ -145,28 +195,46 @@ impl Classifier {
         found
     }
 
-    /// Asks for the label of each text, and compares.
+    /// What the model is asked to generate for each text.
+    pub fn requests(&self, texts: &[Labelled]) -> Vec<Generation> {
+        let request = |text: &Labelled| Generation {
+            context: self.prompt(&text.text),
+            until: vec!["\n\nText:".to_owned(), "</s>".to_owned()],
+            max_tokens: self.max_tokens,
+        };
+        texts.iter().map(request).collect()
+    }
+
+    /// Asks for the label of each text, and compares. `progress` hears how many of how many are done.
     ///
     /// # Errors
     /// When the labels are fewer than two, twice the same or empty, a text's or shot's label is none of
     /// them, or the model fails.
-    pub fn run(&self, model: &dyn LanguageModel, texts: &[Labelled]) -> Result<Classification> {
+    pub fn run(
+        &self,
+        model: &dyn LanguageModel,
+        texts: &[Labelled],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Classification> {
         self.check()?;
         let gold: Result<Vec<_>> = texts.iter().map(|text| self.index(&text.label)).collect();
         let gold = gold?;
-        let requests = texts.iter().map(|text| Generation {
-            context: self.prompt(&text.text),
-            until: vec!["\n\nText:".to_owned(), "</s>".to_owned()],
-            max_tokens: self.max_tokens,
-        });
-        let replies = model.generate(&requests.collect::<Vec<_>>())?;
+        let mut replies = Vec::with_capacity(texts.len());
+        for requests in self.requests(texts).chunks(CHUNK) {
+            replies.extend(model.generate(requests)?);
+            progress(replies.len(), texts.len());
+        }
         let predicted: Vec<_> = replies.iter().map(|reply| self.parse(reply)).collect();
         let mut result = compare(&gold, &predicted, self.labels.len())?;
         result.replies = replies;
         Ok(result)
     }
 
-    fn check(&self) -> Result<()> {
+    /// Whether the labels will do.
+    ///
+    /// # Errors
+    /// When they are fewer than two, twice the same or empty, or a shot's label is none of them.
+    pub fn check(&self) -> Result<()> {
         let mut seen = BTreeMap::new();
         for label in &self.labels {
             if label.trim().is_empty() || seen.insert(label.to_lowercase(), ()).is_some() {

@@ -1,6 +1,6 @@
 //! Runs a task through a model.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::filter::{INVALID, Reader};
 use super::metric::{Estimate, find};
@@ -57,6 +57,8 @@ pub struct TaskResult {
     pub metrics: Vec<(String, Estimate)>,
     /// For each filter, how many replies held no answer.
     pub unparsable: Vec<(&'static str, usize)>,
+    /// Further figures, which the results file keeps among the task's.
+    pub extra: Map<String, Value>,
     /// The questions one by one, filter by filter.
     pub samples: Vec<Sample>,
 }
@@ -79,6 +81,7 @@ pub fn evaluate(
     limit: Option<usize>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<TaskResult> {
+    task.check(model)?;
     let mut prompts = task.prompts(limit)?;
     if task.fewer_shots_to_fit {
         fit(&mut prompts, model)?;
@@ -88,23 +91,38 @@ pub fn evaluate(
         let first = done * CHUNK;
         match &task.output {
             Output::Choices => samples.extend(choose(task, chunk, first, model)?),
-            Output::Generate {
-                until,
-                max_tokens,
-                reader,
-            } => {
-                let requests = chunk.iter().map(|prompt| Generation {
-                    context: prompt.text(),
-                    until: until.clone(),
-                    max_tokens: *max_tokens,
-                });
-                let requests: Vec<_> = requests.collect();
+            Output::Generate { reader, .. } => {
+                let requests = requests(task, chunk);
                 samples.extend(generate(*reader, chunk, &requests, first, model)?);
             }
         }
         progress(first + chunk.len(), prompts.len());
     }
     Ok(result(task, samples, prompts.len()))
+}
+
+/// What a model would be asked to generate for the first `limit` questions of a task; nothing where choices
+/// are compared.
+///
+/// # Errors
+/// When there are too few shots.
+pub fn generations(task: &Task, limit: Option<usize>) -> Result<Vec<Generation>> {
+    Ok(requests(task, &task.prompts(limit)?))
+}
+
+fn requests(task: &Task, prompts: &[Prompt<'_>]) -> Vec<Generation> {
+    let Output::Generate {
+        until, max_tokens, ..
+    } = &task.output
+    else {
+        return Vec::new();
+    };
+    let request = |prompt: &Prompt<'_>| Generation {
+        context: prompt.text(),
+        until: until.clone(),
+        max_tokens: *max_tokens,
+    };
+    prompts.iter().map(request).collect()
 }
 
 /// Leaves out shots, from the last, until each prompt fits the model's window.
@@ -338,6 +356,7 @@ fn result(task: &Task, mut samples: Vec<Sample>, sample_len: usize) -> TaskResul
             .map(|(key, values)| (key, Estimate::of(&values)))
             .collect(),
         unparsable,
+        extra: Map::new(),
         samples,
     }
 }

@@ -156,6 +156,9 @@ fn task_metrics(task: &TaskResult) -> Value {
     for (filter, count) in task.unparsable.iter().filter(|(_, count)| *count > 0) {
         json[format!("unparsable,{filter}")] = json!(count);
     }
+    for (key, figure) in &task.extra {
+        json[key] = figure.clone();
+    }
     json
 }
 

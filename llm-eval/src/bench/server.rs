@@ -1,6 +1,6 @@
 //! A chat server as a model under test.
 
-use llm_data::generate::{ChatRequest, Question, Runner, Sampling};
+use llm_data::generate::{ChatRequest, Estimate, Question, Runner, Sampling};
 
 use super::model::{Generation, LanguageModel, TokenModel, truncate_at};
 use crate::Result;
@@ -47,6 +47,28 @@ impl<'a> ChatServer<'a> {
             model: model.into(),
         }
     }
+
+    /// What the requests would cost, without asking any; replies have `expected_tokens` on average.
+    ///
+    /// # Errors
+    /// Those of [`Runner::estimate`].
+    pub fn estimate(&self, requests: &[Generation], expected_tokens: u32) -> Result<Estimate> {
+        let questions: Vec<_> = requests.iter().map(|one| self.question(one)).collect();
+        Ok(self.runner.estimate(&questions, expected_tokens)?)
+    }
+
+    fn question(&self, request: &Generation) -> Question {
+        let sampling = Sampling {
+            temperature: 0.0,
+            max_tokens: u32::try_from(request.max_tokens).unwrap_or(u32::MAX),
+            stop: request.until.iter().take(MOST_STOPS).cloned().collect(),
+            ..Sampling::default()
+        };
+        Question {
+            request: ChatRequest::new(&self.model, &request.context, sampling),
+            attempt: 0,
+        }
+    }
 }
 
 impl LanguageModel for ChatServer<'_> {
@@ -59,19 +81,7 @@ impl LanguageModel for ChatServer<'_> {
     }
 
     fn generate(&self, requests: &[Generation]) -> Result<Vec<String>> {
-        let question = |request: &Generation| {
-            let sampling = Sampling {
-                temperature: 0.0,
-                max_tokens: u32::try_from(request.max_tokens).unwrap_or(u32::MAX),
-                stop: request.until.iter().take(MOST_STOPS).cloned().collect(),
-                ..Sampling::default()
-            };
-            Question {
-                request: ChatRequest::new(&self.model, &request.context, sampling),
-                attempt: 0,
-            }
-        };
-        let questions: Vec<_> = requests.iter().map(question).collect();
+        let questions: Vec<_> = requests.iter().map(|one| self.question(one)).collect();
         let replies = self.runner.ask_all(&questions)?;
         let text = |(reply, request): (Option<llm_data::generate::ChatReply>, &Generation)| {
             let choice = reply.and_then(|reply| reply.choices.into_iter().next());

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::model::LanguageModel;
 use super::python::PythonRandom;
 use crate::{Error, Result};
 
@@ -184,6 +185,24 @@ pub struct Task {
 }
 
 impl Task {
+    /// Whether a model can do it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where choices are compared, and the model gives no log-probabilities.
+    pub fn check(&self, model: &dyn LanguageModel) -> Result<()> {
+        match self.output == Output::Choices && model.tokens().is_none() {
+            false => Ok(()),
+            true => Err(Error::Unsupported {
+                model: model.name().to_owned(),
+                reason: format!(
+                    "the task `{}` compares log-probabilities of its choices, which a chat model does not \
+                     give; have the answers generated instead, or take a model of this machine",
+                    self.name
+                ),
+            }),
+        }
+    }
+
     /// The prompts of the first `limit` questions, in order, each with the shots it was drawn.
     ///
     /// # Errors

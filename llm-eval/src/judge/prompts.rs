@@ -29,6 +29,7 @@ const BUILTIN: &[Builtin] = builtin! {
     "single": "material" "form";
     "pair": "material" "form";
     "rubric": "material" "criteria" "form";
+    "instructed": "material" "instruction" "form";
     "reference": ;
     "turns": ;
     "reminder": "form";
@@ -62,6 +63,7 @@ const BUILTIN: &[Builtin] = builtin! {
 /// - `system`: the system message (`nonce`: the tags' mark);
 /// - `single`, `pair`, `rubric`: the user message (`material`: the tagged texts; `notes`: what
 ///   `reference` and `turns` say, where they apply; `form`; `criteria`, of a rubric; `nonce`);
+/// - `instructed`: the same with an instruction from elsewhere (`instruction`), as BELLE's for its classes;
 /// - `form_rating`, `form_pair`, `form_arena_hard`, `form_vicuna`, `form_belle`, `form_alpaca_eval`,
 ///   `form_json_score`, `form_json_winner`, `form_rubric`, `form_json_rubric`: how the verdict is to be
 ///   written (`min`, `max`; of a rubric `lines`, in JSON `scores`);
@@ -160,6 +162,13 @@ impl Prompts {
     /// One of the crate's prompts, or what replaces it, with its fields unfilled.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.texts.get(name).map(String::as_str)
+    }
+
+    /// With `instruction` in the place of what `single` says to judge by.
+    pub(crate) fn instructed(mut self, instruction: &str) -> Self {
+        let text = self.fill("instructed", &[("instruction", instruction)]);
+        self.texts.insert("single", text);
+        self
     }
 
     /// FastChat's prompts, where these are they.

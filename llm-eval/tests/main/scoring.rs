@@ -132,6 +132,71 @@ fn belle_is_judged_class_by_class() {
 }
 
 #[test]
+fn belles_answers_are_judged_by_the_instruction_of_their_class() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("eval_set.json");
+    let rows = [
+        ("写诗", "一首诗", "generation"),
+        ("一加一", "二", "math"),
+        ("再问", "", "closed\u{a0}QA"),
+    ];
+    let rows = rows.map(|(question, answer, class)| {
+        serde_json::json!({"question": question, "std_answer": answer, "class": class}).to_string()
+    });
+    std::fs::write(&set, rows.join("\n")).unwrap();
+    let prompts = dir.path().join("eval_prompt.json");
+    let prompt = |class: &str| {
+        serde_json::json!({"class": class, "prompt": format!("按{class}评分。")}).to_string()
+    };
+    std::fs::write(&prompts, belle::CLASSES.map(prompt).join("\n")).unwrap();
+    let task = belle::load(&set).unwrap();
+    let chat = |request: &ChatRequest| {
+        let text: Vec<_> = request.messages.iter().map(|m| &*m.content).collect();
+        let text = text.concat();
+        let said = match text.as_str() {
+            "写诗" | "一加一" | "再问" => "我的回答",
+            // The instruction is the class's and stands behind the answer; the reference answer is shown
+            // except where BELLE shows none.
+            _ if text.contains("按generation评分。") => {
+                assert!(text.contains("写诗") && !text.contains("一首诗"), "{text}");
+                assert!(text.find("我的回答") < text.find("按generation评分。"));
+                "得分: 0.25"
+            }
+            _ if text.contains("按math评分。") => {
+                assert!(text.contains("一加一") && text.contains("\n二\n"), "{text}");
+                "理由……\n得分：1"
+            }
+            _ => "无法评分",
+        };
+        Ok(ChatReply::new(said))
+    };
+    let cache = ReplyCache::in_memory().unwrap();
+    let runner = Runner::new(&chat, &cache, RunOptions::default()).unwrap();
+    let server = ChatServer::new(&runner, "chat");
+    let mut result = evaluate(&task, &server, None, &mut |_, _| {}).unwrap();
+    assert!(result.metrics.is_empty());
+    let judge = belle::BelleJudge::new("judge")
+        .with_prompts(&prompts)
+        .unwrap();
+    let estimate = judge.estimate(&runner, &task, Some(2), 100).unwrap();
+    assert_eq!((estimate.requests, estimate.completion_tokens), (2, 200));
+    let judgments = judge.run(&runner, "chat", &mut result).unwrap();
+    let scores: Vec<_> = judgments.rows.iter().map(|row| row.score).collect();
+    assert_eq!(scores, [Some(0.25), Some(1.0), None]);
+    assert_eq!(result.metric("score,all").unwrap().value, 0.625);
+    assert_eq!(result.metric("score,math").unwrap().value, 1.0);
+    assert!(result.metric("score,closed qa").is_none());
+    assert!(result.unparsable.contains(&("closed qa", 1)));
+    assert_eq!(result.samples[0].metrics, [("score", 0.25)]);
+
+    std::fs::write(&prompts, prompt("math")).unwrap();
+    let error = belle::BelleJudge::new("judge")
+        .with_prompts(&prompts)
+        .unwrap_err();
+    assert!(error.to_string().ends_with("the class code is missing"));
+}
+
+#[test]
 fn a_chat_server_answers_by_text_and_says_what_it_cannot() {
     let chat = |request: &ChatRequest| {
         assert_eq!(request.sampling.temperature, 0.0);
@@ -160,7 +225,7 @@ fn a_chat_server_answers_by_text_and_says_what_it_cannot() {
     assert!(
         error
             .to_string()
-            .starts_with("model `chat`: a chat server gives no"),
+            .starts_with("model `chat`: the task `mmlu_anatomy` compares log-probabilities"),
         "{error}"
     );
 }
@@ -224,6 +289,7 @@ fn texts_are_classified_by_prompt() {
     let labelled = |text: &str, label: &str| Labelled {
         text: text.to_owned(),
         label: label.to_owned(),
+        ..Labelled::default()
     };
     let mut classifier = Classifier {
         subject: "sentiment".to_owned(),
@@ -252,17 +318,33 @@ fn texts_are_classified_by_prompt() {
         labelled("It shines.", "Positive"),
         labelled("Hm.", "negative"),
     ];
-    let got = classifier.run(&server, &texts).unwrap();
+    let got = classifier.run(&server, &texts, &mut |_, _| {}).unwrap();
     assert_eq!(got.confusion, [[0, 1], [0, 1]]);
     assert_eq!(got.unparsable, [0, 1]);
     assert!((got.accuracy.value - 1.0 / 3.0).abs() < 1e-12);
     // F1 of "negative" is 2·1 / (2 given + 2 there), of "positive" 0.
     assert!((got.macro_f1 - 0.25).abs() < 1e-12);
 
+    let result = classifier.task_result(&texts, &got);
+    assert_eq!(
+        result.extra["confusion_matrix"],
+        serde_json::json!([[0, 1], [0, 1]])
+    );
+    let acc: Vec<_> = result.samples.iter().map(|s| s.metrics[0].1).collect();
+    assert_eq!(acc, [1.0, 0.0, 0.0]);
+    classifier.shots[0].clues = Some("love".to_owned());
+    classifier.shots[0].reasoning = Some("love is positive".to_owned());
+    let shot =
+        "Text: I love it.\nCLUES: love\nREASONING: love is positive\nSentiment: positive\n\n";
+    assert!(classifier.prompt("It broke.").contains(shot));
+
     classifier.labels.pop();
-    assert!(classifier.run(&server, &texts).is_err());
+    assert!(classifier.run(&server, &texts, &mut |_, _| {}).is_err());
     classifier.labels.push("neutral".to_owned());
-    let error = classifier.run(&server, &texts).unwrap_err().to_string();
+    let error = classifier
+        .run(&server, &texts, &mut |_, _| {})
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         error,
         "no label is named `negative`; known are positive, neutral"
