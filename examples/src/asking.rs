@@ -20,19 +20,9 @@ use serde::Serialize;
 use crate::cli::{self, say};
 use crate::talk::Speaker;
 
-/// Which model is asked, and how.
-#[derive(Debug, Args, Serialize)]
-pub struct ModelArgs {
-    /// An OpenAI-compatible server, such as `https://api.openai.com/v1` or `http://localhost:8000/v1`
-    #[arg(long, value_name = "URL", required_unless_present = "local")]
-    #[serde(serialize_with = "shown")]
-    endpoint: Option<String>,
-    /// The model's name there
-    #[arg(long, value_name = "NAME", required_unless_present = "local")]
-    model: Option<String>,
-    /// A model directory instead, which answers on this machine
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["endpoint", "model"])]
-    local: Option<PathBuf>,
+/// How servers are asked.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct ServerArgs {
     /// The environment variable that holds the server's key
     #[arg(long, value_name = "NAME", default_value = "OPENAI_API_KEY")]
     api_key_env: String,
@@ -48,6 +38,49 @@ pub struct ModelArgs {
     /// Seconds for one attempt
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
+}
+
+impl ServerArgs {
+    /// The same with the key of another environment variable.
+    #[must_use]
+    pub fn with_key(&self, api_key_env: &str) -> Self {
+        Self {
+            api_key_env: api_key_env.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// A client of the server at `endpoint`.
+    ///
+    /// # Errors
+    /// When the address makes no sense.
+    pub fn client(&self, endpoint: &str) -> Result<OpenAiClient> {
+        let mut options = OpenAiOptions::new(endpoint);
+        options.api_key = std::env::var(&self.api_key_env).ok().map(Into::into);
+        options.api_key_header = self.api_key_header.clone();
+        options.requests_per_minute = self.requests_per_minute;
+        options.tokens_per_minute = self.tokens_per_minute;
+        options.timeout = Duration::from_secs(self.timeout);
+        Ok(OpenAiClient::new(options)?)
+    }
+}
+
+/// Which model is asked, and how.
+#[derive(Debug, Args, Serialize)]
+pub struct ModelArgs {
+    /// An OpenAI-compatible server, such as `https://api.openai.com/v1` or `http://localhost:8000/v1`
+    #[arg(long, value_name = "URL", required_unless_present = "local")]
+    #[serde(serialize_with = "shown")]
+    endpoint: Option<String>,
+    /// The model's name there
+    #[arg(long, value_name = "NAME", required_unless_present = "local")]
+    model: Option<String>,
+    /// A model directory instead, which answers on this machine
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["endpoint", "model"])]
+    local: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    server: ServerArgs,
     /// 0 is greedy [default: 1; of judges 0]
     #[arg(long, value_name = "X")]
     temperature: Option<f64>,
@@ -91,42 +124,52 @@ impl ModelArgs {
     /// When the address or the directory makes no sense.
     pub fn open(&self) -> Result<Box<dyn ChatModel>> {
         if let Some(dir) = &self.local {
-            return Ok(Box::new(LocalModel::open(dir)?));
+            return local(dir);
         }
         let Some(endpoint) = &self.endpoint else {
             bail!("--endpoint or --local names a model");
         };
-        let mut options = OpenAiOptions::new(endpoint);
-        options.api_key = std::env::var(&self.api_key_env).ok().map(Into::into);
-        options.api_key_header = self.api_key_header.clone();
-        options.requests_per_minute = self.requests_per_minute;
-        options.tokens_per_minute = self.tokens_per_minute;
-        options.timeout = std::time::Duration::from_secs(self.timeout);
-        Ok(Box::new(OpenAiClient::new(options)?))
+        Ok(Box::new(self.server.client(endpoint)?))
     }
+}
+
+/// The model of a directory, ready to be asked.
+///
+/// # Errors
+/// When it cannot be read, or its tokenizer has no chat template.
+pub fn local(dir: &Path) -> Result<Box<dyn ChatModel>> {
+    let checkpoint = cli::open(dir)?;
+    let tokenizer = Tokenizer::from_dir(checkpoint.dir())?;
+    let model = cli::ComputeArgs::default().load(&checkpoint);
+    let model = model.with_context(|| dir.display().to_string())?;
+    local_model(&dir.display().to_string(), model, tokenizer)
+}
+
+/// A model in memory, ready to be asked; `name` tells its replies apart in a cache.
+///
+/// # Errors
+/// When its tokenizer has no chat template.
+pub fn local_model(
+    name: &str,
+    model: LlamaForCausalLM,
+    tokenizer: Tokenizer,
+) -> Result<Box<dyn ChatModel>> {
+    let template = cli::template(None, &tokenizer)?;
+    Ok(Box::new(LocalModel {
+        model,
+        encoder: Encoder::new(tokenizer, template, EncodeOptions::default())?,
+        name: name.to_owned(),
+    }))
 }
 
 /// A model in memory.
 struct LocalModel {
     model: LlamaForCausalLM,
     encoder: Encoder,
-    dir: PathBuf,
+    name: String,
 }
 
 impl LocalModel {
-    fn open(dir: &Path) -> Result<Self> {
-        let checkpoint = cli::open(dir)?;
-        let tokenizer = Tokenizer::from_dir(checkpoint.dir())?;
-        let template = cli::template(None, &tokenizer)?;
-        let encoder = Encoder::new(tokenizer, template, EncodeOptions::default())?;
-        let model = cli::ComputeArgs::default().load(&checkpoint);
-        Ok(Self {
-            model: model.with_context(|| dir.display().to_string())?,
-            encoder,
-            dir: dir.to_owned(),
-        })
-    }
-
     /// The reply of this number to a request.
     fn choice(&self, request: &ChatRequest, number: u64) -> Result<(Choice, Usage)> {
         let prompt = self.encoder.prompt(&request.messages)?;
@@ -195,7 +238,7 @@ impl ChatModel for LocalModel {
     }
 
     fn endpoint(&self) -> String {
-        format!("local {}", self.dir.display())
+        format!("local {}", self.name)
     }
 }
 

@@ -1,9 +1,12 @@
 //! What the programs `benchmark` and `perplexity` do.
 
+mod judge;
 mod model;
 mod perplexity;
 mod run;
 mod score;
+mod show;
+mod tasks;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod benchmarking;
 mod judging;
 mod preparing;
 mod support;

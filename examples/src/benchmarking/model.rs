@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
+use llm_core::LlamaForCausalLM;
 use llm_data::Tokenizer;
+use llm_data::generate::ChatModel;
 use llm_eval::{LocalModel, LocalOptions};
 use llm_lora::Adapter;
 
+use crate::asking;
 use crate::cli::{self, ComputeArgs};
 
 /// How a model of this machine is run.
@@ -22,15 +25,43 @@ pub(super) struct LocalArgs {
     /// The most tokens that the model reads at once [default: its configuration's]
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
-    /// The most tokens, padding included, that go through the model at once
-    #[arg(long, value_name = "N", default_value_t = 4096)]
-    batch_tokens: usize,
+    /// The most tokens, padding included, that go through the model at once [default: 4096]
+    #[arg(long, value_name = "N")]
+    batch_tokens: Option<usize>,
     #[command(flatten)]
     compute: ComputeArgs,
 }
 
 impl LocalArgs {
+    /// The model and its name, to score and continue texts.
     pub(super) fn open(&self, dir: &Path) -> Result<LocalModel> {
+        let (name, model, tokenizer) = self.load(dir)?;
+        let default = LocalOptions::default();
+        let options = LocalOptions {
+            batch_tokens: self.batch_tokens.unwrap_or(default.batch_tokens),
+            max_length: self.max_length,
+        };
+        Ok(LocalModel::new(name, model, tokenizer, options)?)
+    }
+
+    /// The model as one that chats.
+    pub(super) fn chat(&self, dir: &Path) -> Result<Box<dyn ChatModel>> {
+        if self.batch_tokens.is_some() || self.max_length.is_some() {
+            bail!("--batch-tokens and --max-length do not go with --chat");
+        }
+        let (name, model, tokenizer) = self.load(dir)?;
+        asking::local_model(&name, model, tokenizer)
+    }
+
+    /// The model's name in reports.
+    pub(super) fn name(&self, dir: &Path) -> String {
+        match &self.adapter {
+            Some(adapter) => format!("{}+{}", dir.display(), adapter.display()),
+            None => dir.display().to_string(),
+        }
+    }
+
+    fn load(&self, dir: &Path) -> Result<(String, LlamaForCausalLM, Tokenizer)> {
         let checkpoint = cli::open(dir)?;
         let tokenizer = Tokenizer::from_dir(checkpoint.dir())?;
         if let Some(adapter) = &self.adapter {
@@ -40,14 +71,6 @@ impl LocalArgs {
         if let Some(adapter) = &self.adapter {
             Adapter::load(&mut model, adapter)?;
         }
-        let options = LocalOptions {
-            batch_tokens: self.batch_tokens,
-            max_length: self.max_length,
-        };
-        let name = match &self.adapter {
-            Some(adapter) => format!("{}+{}", dir.display(), adapter.display()),
-            None => dir.display().to_string(),
-        };
-        Ok(LocalModel::new(name, model, tokenizer, options)?)
+        Ok((self.name(dir), model, tokenizer))
     }
 }

@@ -1,82 +1,188 @@
 //! Benchmarks asked of a model.
 
+use std::fs;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use llm_eval::bench::{
-    GroupResult, LanguageModel, Results, Task, TaskOptions, TaskResult, Variant, agieval, ceval,
-    evaluate, gsm8k, mmlu,
-};
+use llm_data::generate::{ChatModel, Estimate, ReplyCache, Runner};
+use llm_eval::bench::{ChatServer, LanguageModel, Results, ceval};
+use llm_eval::judge::Judgments;
 use serde_json::{Map, json};
 
+use super::judge::{JudgeArgs, Opened};
 use super::model::LocalArgs;
+use super::show;
+use super::tasks::{Benchmark, Progress, Split, TaskArgs, Work};
+use crate::asking::{self, Limits, ServerArgs};
 use crate::cli::say;
 
+/// Replies of servers so far.
+const CACHE: &str = "benchmark.replies";
+
 #[derive(Debug, Args)]
+#[command(
+    group(clap::ArgGroup::new("asked").multiple(true)
+        .args(["endpoint", "chat", "judge_endpoint", "judge_local"])),
+    group(clap::ArgGroup::new("servers").multiple(true).args(["endpoint", "judge_endpoint"])),
+    mut_group("Limits", |group| group.requires("asked")),
+    mut_group("ServerArgs", |group| group.requires("servers")),
+)]
 pub(super) struct Run {
-    /// A model directory
-    #[arg(long, value_name = "DIR")]
+    /// A model directory, or with --endpoint the model's name there
+    #[arg(long, value_name = "DIR|NAME")]
     model: PathBuf,
+    /// An OpenAI-compatible server that has the model, such as `http://localhost:8000/v1`: each prompt is a
+    /// user's message, and answers are generated
+    #[arg(long, value_name = "URL", conflicts_with_all = ["adapter", "force", "max_length", "batch_tokens", "ComputeArgs"])]
+    endpoint: Option<String>,
+    /// Ask a model of this machine by its chat template, one question after the other; answers are generated
+    #[arg(long, conflicts_with = "endpoint")]
+    chat: bool,
     #[command(flatten)]
     local: LocalArgs,
-    /// A benchmark; several by several --task, each with its --data
-    #[arg(long, value_enum, required = true)]
-    task: Vec<Benchmark>,
-    /// Its files: of mmlu a directory with dev/ and test/, of ceval with dev/ and val/, of agieval with NAME.jsonl,
-    /// of gsm8k the JSONL file
-    #[arg(long, value_name = "PATH", required = true)]
-    data: Vec<PathBuf>,
-    /// GSM8K's training questions, from which the shots come
-    #[arg(long, value_name = "FILE")]
-    train: Option<PathBuf>,
-    /// harness, original (MMLU's code) or official (C-Eval's, AGIEval's)
-    #[arg(long, value_name = "NAME", default_value = "harness")]
-    variant: String,
-    /// Shots before each question [default: the benchmark's own number]
-    #[arg(long, value_name = "N")]
-    num_fewshot: Option<usize>,
-    /// Subjects or data sets [default: all that have a file]
-    #[arg(long, value_name = "NAME,NAME…", value_delimiter = ',')]
-    subjects: Vec<String>,
-    /// Only the first N questions of each task
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Write results and samples into this directory, as the harness lays them out
+    #[command(flatten)]
+    tasks: TaskArgs,
+    #[command(flatten)]
+    judge: JudgeArgs,
+    /// Write results and samples into this directory, as the harness lays them out, and a judge's judgments
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Write what C-Eval's server takes for the split test: {subject: {id: letter}}
+    #[arg(long, value_name = "FILE")]
+    submission: Option<PathBuf>,
+    /// Replies so far; a run that is killed goes on from there [default: benchmark.replies; without --endpoint and
+    /// a judge none]
+    #[arg(long, value_name = "FILE", requires = "asked")]
+    cache: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    limits: Limits,
     /// Print the results as JSON, under the harness's keys
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Benchmark {
-    Mmlu,
-    Ceval,
-    Agieval,
-    Gsm8k,
-}
-
-type Groups = fn(&[TaskResult]) -> Vec<GroupResult>;
-
 impl Run {
     pub(super) fn run(&self) -> Result<()> {
-        if self.task.len() != self.data.len() {
-            bail!("{} --task and {} --data", self.task.len(), self.data.len());
+        self.check()?;
+        let work = self.tasks.load()?;
+        let judge = self.judge.open(&self.server)?;
+        let judge = judge.as_ref();
+        let cache = self.open_cache(judge.is_some())?;
+        if self.limits.dry_run {
+            return self.estimate(&work, judge, &cache);
         }
-        let tasks: Vec<(Vec<Task>, Groups)> = self
-            .task
-            .iter()
-            .zip(&self.data)
-            .map(|(task, data)| self.tasks(*task, data))
-            .collect::<Result<_>>()?;
-        let model = self.local.open(&self.model)?;
+        let mut results = self.ask(&work, &cache)?;
+        let date = chrono::Utc::now().format("%Y-%m-%dT%H-%M-%S%.6f");
+        let date = date.to_string();
+        if let Some(path) = &self.submission {
+            let submission = ceval::submission(&results.tasks);
+            fs::write(path, format!("{submission:#}\n"))
+                .with_context(|| path.display().to_string())?;
+        }
+        // What a judge does to them may fail, and answers are dear.
+        let mut written = self.save(&results, &date)?;
+        if let Some(judge) = judge {
+            let judgments = self.judge(judge, &cache, &mut results)?;
+            written = self.save(&results, &date)?;
+            if let Some(dir) = written.first().and_then(|path| path.parent()) {
+                let path = dir.join(format!("judgments_belle_{date}.jsonl"));
+                judgments.write(&path)?;
+                written.push(path);
+            }
+        }
+        for path in written {
+            eprintln!("wrote {}", path.display());
+        }
+        match self.json {
+            true => say(format_args!("{:#}", results.to_json())),
+            false => show::print(&results),
+        }
+    }
+
+    /// Refuses what would not be heeded.
+    fn check(&self) -> Result<()> {
+        let tasks = &self.tasks;
+        tasks.check()?;
+        let (named, detailed) = (self.judge.named(), self.judge.detailed());
+        tasks.belongs("a judge", named || detailed, &[Benchmark::Belle])?;
+        if detailed && !named {
+            bail!("name a judge: --judge-endpoint with --judge-model, or --judge-local");
+        }
+        let test = tasks.split == Some(Split::Test);
+        match &self.submission {
+            Some(_) if !test => bail!("--submission is for C-Eval's --split test"),
+            None if test => bail!(
+                "C-Eval withholds the answers of its split test; give --submission FILE, to be sent in"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn open_cache(&self, judged: bool) -> Result<ReplyCache> {
+        match &self.cache {
+            Some(path) => asking::open_cache(path),
+            None if judged || self.endpoint.is_some() => asking::open_cache(Path::new(CACHE)),
+            None => Ok(ReplyCache::in_memory()?),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.endpoint {
+            Some(_) => self.model.display().to_string(),
+            None => self.local.name(&self.model),
+        }
+    }
+
+    /// A model that chats; none where it is run by its tokens.
+    fn chat(&self) -> Result<Option<Box<dyn ChatModel>>> {
+        Ok(match &self.endpoint {
+            Some(endpoint) => Some(Box::new(self.server.client(endpoint)?)),
+            None if self.chat => Some(self.local.chat(&self.model)?),
+            None => None,
+        })
+    }
+
+    fn ask(&self, work: &[Work], cache: &ReplyCache) -> Result<Results> {
+        let name = self.name();
+        let Some(chat) = self.chat()? else {
+            let model = self.local.open(&self.model)?;
+            let bar = match std::io::stderr().is_terminal() {
+                true => ProgressBar::new(0),
+                false => ProgressBar::hidden(),
+            };
+            bar.set_style(ProgressStyle::with_template(
+                "{msg} {wide_bar} {pos}/{len} {eta}",
+            )?);
+            let results = self.results(work, &model, &mut |task, done, all| {
+                bar.set_message(task.to_owned());
+                bar.set_length(all as u64);
+                bar.set_position(done as u64);
+            });
+            bar.finish_and_clear();
+            return results;
+        };
+        let runner = Runner::new(&*chat, cache, self.limits.options(&name))?;
+        asking::watched(&runner, || {
+            self.results(work, &ChatServer::new(&runner, &name), &mut |_, _, _| {})
+        })
+    }
+
+    fn results(
+        &self,
+        work: &[Work],
+        model: &dyn LanguageModel,
+        progress: &mut Progress<'_>,
+    ) -> Result<Results> {
+        work.iter().try_for_each(|work| advised(work, model))?;
+        let tasks = &self.tasks;
         let config = json!({
-            "model": model.name(), "variant": self.variant, "limit": self.limit,
-            "num_fewshot": self.num_fewshot, "subjects": self.subjects,
+            "model": model.name(), "variant": tasks.variant.as_deref().unwrap_or("harness"),
+            "limit": tasks.limit, "num_fewshot": tasks.num_fewshot, "subjects": tasks.subjects,
         });
         let mut results = Results {
             model: model.name().to_owned(),
@@ -84,89 +190,70 @@ impl Run {
             tasks: Vec::new(),
             groups: Vec::new(),
         };
-        for (tasks, groups) in tasks {
-            let done: Vec<TaskResult> = tasks
-                .iter()
-                .map(|task| self.ask(task, &model))
-                .collect::<Result<_>>()?;
-            results.groups.extend(groups(&done));
+        for work in work {
+            let (done, groups) = work.run(model, tasks.limit, progress)?;
             results.tasks.extend(done);
+            results.groups.extend(groups);
         }
-        if let Some(dir) = &self.output {
-            let date = chrono::Utc::now().format("%Y-%m-%dT%H-%M-%S%.6f");
-            for path in results.save(dir, &date.to_string())? {
-                eprintln!("wrote {}", path.display());
-            }
-        }
-        match self.json {
-            true => say(format_args!("{:#}", results.to_json())),
-            false => print(&results),
-        }
+        Ok(results)
     }
 
-    fn tasks(&self, task: Benchmark, data: &PathBuf) -> Result<(Vec<Task>, Groups)> {
-        let options = TaskOptions {
-            variant: Variant::by_name(&self.variant)?,
-            num_fewshot: self.num_fewshot,
-            subjects: self.subjects.clone(),
-            ..TaskOptions::default()
-        };
-        Ok(match task {
-            Benchmark::Mmlu => (mmlu::load(data, &options)?, mmlu::groups),
-            Benchmark::Ceval => {
-                let tasks = ceval::load(data, ceval::Split::Val, &options)?;
-                (tasks, ceval::groups)
-            }
-            Benchmark::Agieval => (agieval::load(data, &options)?, agieval::groups),
-            Benchmark::Gsm8k => {
-                let task = gsm8k::load(data, self.train.as_deref(), &options)?;
-                (vec![task], |_| Vec::new())
-            }
-        })
+    fn judge(
+        &self,
+        Opened { judge, model }: &Opened,
+        cache: &ReplyCache,
+        results: &mut Results,
+    ) -> Result<Judgments> {
+        let options = self.limits.options(&judge.judge.model);
+        let runner = Runner::new(&**model, cache, options)?;
+        let name = results.model.clone();
+        let mut judgments = Judgments::default();
+        for task in results.tasks.iter_mut().filter(|task| task.name == "belle") {
+            let judged = asking::watched(&runner, || Ok(judge.run(&runner, &name, task)?))?;
+            judgments.rows.extend(judged.rows);
+        }
+        Ok(judgments)
     }
 
-    fn ask(&self, task: &Task, model: &dyn LanguageModel) -> Result<TaskResult> {
-        let bar = match std::io::stderr().is_terminal() {
-            true => ProgressBar::new(0),
-            false => ProgressBar::hidden(),
-        };
-        bar.set_style(ProgressStyle::with_template(
-            "{msg} {wide_bar} {pos}/{len} {eta}",
-        )?);
-        bar.set_message(task.name.clone());
-        let result = evaluate(task, model, self.limit, &mut |done, all| {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        })?;
-        bar.finish_and_clear();
-        Ok(result)
+    /// Says what would be asked of a chat model and of a judge.
+    fn estimate(&self, work: &[Work], judge: Option<&Opened>, cache: &ReplyCache) -> Result<()> {
+        let tokens = self.limits.expected_tokens;
+        if let Some(chat) = self.chat()? {
+            let name = self.name();
+            let runner = Runner::new(&*chat, cache, self.limits.options(&name))?;
+            let server = ChatServer::new(&runner, &name);
+            let mut requests = Vec::new();
+            for work in work {
+                advised(work, &server)?;
+                requests.extend(work.requests(self.tasks.limit)?);
+            }
+            say(&name)?;
+            asking::say_estimate(&server.estimate(&requests, tokens)?)?;
+        }
+        if let Some(Opened { judge, model }) = judge {
+            let options = self.limits.options(&judge.judge.model);
+            let runner = Runner::new(&**model, cache, options)?;
+            let mut total: Option<Estimate> = None;
+            for task in work.iter().filter_map(Work::belle) {
+                let one = judge.estimate(&runner, task, self.tasks.limit, tokens)?;
+                total = Some(total.map_or(one, |total| total.plus(one)));
+            }
+            say(format_args!("{}, the judge", judge.judge.model))?;
+            asking::say_estimate(&total.unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    fn save(&self, results: &Results, date: &str) -> Result<Vec<PathBuf>> {
+        match &self.output {
+            Some(dir) => Ok(results.save(dir, date)?),
+            None => Ok(Vec::new()),
+        }
     }
 }
 
-fn print(results: &Results) -> Result<()> {
-    let lines = |name: &str, count: usize, metrics: &[(String, llm_eval::bench::Estimate)]| {
-        for (metric, estimate) in metrics {
-            let error = estimate
-                .stderr
-                .map_or_else(|| "–".to_owned(), |e| format!("{e:.4}"));
-            say(format_args!(
-                "{name:32} {count:6}  {metric:28} {:.4} ± {error}",
-                estimate.value
-            ))?;
-        }
-        Ok::<_, anyhow::Error>(())
-    };
-    for task in &results.tasks {
-        lines(&task.name, task.sample_len, &task.metrics)?;
-        for (filter, count) in task.unparsable.iter().filter(|(_, count)| *count > 0) {
-            say(format_args!(
-                "{:32} {count} replies without an answer ({filter})",
-                ""
-            ))?;
-        }
-    }
-    for group in &results.groups {
-        lines(&group.name, group.sample_len, &group.metrics)?;
-    }
-    Ok(())
+/// Refuses what the model cannot do, and says by which option it could.
+fn advised(work: &Work, model: &dyn LanguageModel) -> Result<()> {
+    work.check(model)
+        .map_err(|error| anyhow!("{error} (--answers generated, or --model DIR alone)"))
 }

@@ -13,7 +13,7 @@ use crate::{data, finetune, uninterrupted};
 fn an_adapter_on_another_base_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let other = dir.path().join("other");
-    write_model(&other, 2);
+    write_model(&other, 2, 512);
     let on = |base: &Path, name: &str| {
         let mut program = program(name);
         program.arg("--model").arg(base).arg("--adapter");

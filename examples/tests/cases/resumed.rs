@@ -178,7 +178,7 @@ fn other_data_another_tokenizer_and_another_base_are_refused_by_name() {
         &tokenizer,
     );
     let weights = base.join("model.safetensors");
-    refused(&|| write_model(&base, 2), &["base_weights"], &weights);
+    refused(&|| write_model(&base, 2, 512), &["base_weights"], &weights);
     // All is as it was.
     succeed(program().arg("--resume"));
     assert_same_bytes(&out, uninterrupted(), RESULTS[0]);

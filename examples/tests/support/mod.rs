@@ -54,18 +54,18 @@ pub(crate) fn model() -> &'static Path {
     static DIR: OnceLock<TempDir> = OnceLock::new();
     let dir = DIR.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
-        write_model(dir.path(), 1);
+        write_model(dir.path(), 1, 512);
         dir
     });
     dir.path()
 }
 
-/// Writes a random model with the bundled tokenizer.
-pub(crate) fn write_model(dir: &Path, seed: u64) {
-    let config = r#"{"model_type": "llama", "vocab_size": 2048, "hidden_size": 32,
+/// Writes a random model that reads `length` tokens, with the bundled tokenizer.
+pub(crate) fn write_model(dir: &Path, seed: u64, length: usize) {
+    let config = serde_json::json!({"model_type": "llama", "vocab_size": 2048, "hidden_size": 32,
         "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "max_position_embeddings": 512, "tie_word_embeddings": true, "initializer_range": 0.3}"#;
-    let config = LlamaConfig::from_json(config).unwrap();
+        "max_position_embeddings": length, "tie_word_embeddings": true, "initializer_range": 0.3});
+    let config = LlamaConfig::from_json(&config.to_string()).unwrap();
     let model = LlamaForCausalLM::random(&config, seed, &open_device("cpu").unwrap());
     save_model(&model, dir, None, &Default::default()).unwrap();
     for file in ["tokenizer.json", "tokenizer_config.json"] {
