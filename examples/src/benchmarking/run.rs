@@ -167,9 +167,14 @@ impl Run {
             return results;
         };
         let runner = Runner::new(&*chat, cache, self.limits.options(&name))?;
-        asking::watched(&runner, || {
+        let results = asking::watched(&runner, || {
             self.results(work, &ChatServer::new(&runner, &name), &mut |_, _, _| {})
-        })
+        })?;
+        let failed = runner.counts()?.failed;
+        if failed > 0 {
+            eprintln!("warning: {failed} questions got no reply, and count as answered by nothing");
+        }
+        Ok(results)
     }
 
     fn results(
@@ -181,7 +186,8 @@ impl Run {
         work.iter().try_for_each(|work| advised(work, model))?;
         let tasks = &self.tasks;
         let config = json!({
-            "model": model.name(), "variant": tasks.variant.as_deref().unwrap_or("harness"),
+            "model": model.name(), "endpoint": self.endpoint, "chat": self.chat,
+            "variant": tasks.variant.as_deref().unwrap_or("harness"),
             "limit": tasks.limit, "num_fewshot": tasks.num_fewshot, "subjects": tasks.subjects,
         });
         let mut results = Results {
