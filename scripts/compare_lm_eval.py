@@ -1,31 +1,36 @@
 #!/usr/bin/env python3
-"""Compares a benchmark run of ours with lm-evaluation-harness on the same model and files.
+"""Compares `benchmark run` and `perplexity` with lm-evaluation-harness on the same model and files.
 
     pip install 'lm-eval[hf]==0.4.13'
-    benchmark run --model MODEL --task mmlu --data DATA/mmlu --task ceval --data DATA/ceval \\
-        --task agieval --data DATA/agieval --task gsm8k --data gsm8k_test.jsonl \\
-        --train gsm8k_train.jsonl --limit 20 --output OUT --json
-    scripts/compare_lm_eval.py --model MODEL --ours OUT/<model> --mmlu DATA/mmlu --ceval DATA/ceval \\
-        --agieval DATA/agieval --gsm8k gsm8k_test.jsonl --train gsm8k_train.jsonl --limit 20
+    cargo build --release --example benchmark --example perplexity
+    scripts/compare_lm_eval.py --model MODEL --text wiki.txt --bytes 20000
 
-`benchmark run` writes the harness's layout, results_*.json and samples_<task>_*.jsonl; of several runs in
-a directory the last is taken. Of each task that is given, this runs the harness's own task on the same
-rows and compares each prompt byte for byte, each log-likelihood within --tolerance, each filtered reply
-and each metric. Differences are printed; the exit status is 1 where there are any.
+makes up questions in the real formats of MMLU, C-Eval, AGIEval and GSM8K, runs our programs on them, and on
+the same rows the harness's own tasks. Of each task it compares each prompt byte for byte, each log-likelihood
+within --tolerance, each filtered reply (up to the first byte that is no UTF-8) and each metric, and prints a
+row; what differs is listed, and the exit status is then 1. `--mmlu`, `--ceval`, `--agieval`, `--gsm8k` with `--train` name published files in the place
+of made-up ones, `--only` some of the tasks. `--ours` compares what an earlier `benchmark run` has written,
+with the same files and --limit; of several runs in its directory the last is taken. `--tokenizer DIR` in the
+place of --model takes a small random llama with that tokenizer, such as one that has a beginning token.
 """
 
 import argparse
 import csv
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import made_up_benchmarks
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 CHINESE = ("gaokao", "jec", "logiqa-zh")
 CLOZE = ("math", "gaokao-mathcloze")
+KINDS = ("mmlu", "ceval", "agieval", "gsm8k")
+BIN_DIR = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parent.parent / "target")) / "release" / "examples"
 
 
 def jsonl(path):
@@ -110,7 +115,9 @@ def compare_sample(theirs, ours, tolerance):
             yield f"continuation {mine['arg_1']!r}, theirs {argument[1]!r}"
     for mine, other in zip(ours["filtered_resps"], theirs["filtered_resps"], strict=True):
         if isinstance(other, str):
-            if mine != other:
+            # Bytes that are no UTF-8, as random models say them, are spelled differently.
+            known = other.split("\ufffd")[0]
+            if mine != other and not (known != other and mine.startswith(known)):
                 yield f"reply {mine!r}, theirs {other!r}"
         elif abs(float(mine[0]) - other[0]) > tolerance or mine[1] != str(other[1]):
             yield f"log-likelihood {mine}, theirs {list(other)}"
@@ -128,42 +135,165 @@ def compare_metrics(theirs, ours):
                 yield f"{key} {mine}, theirs {value}"
 
 
+def gap(theirs, ours):
+    """The largest difference of two samples' log-likelihoods."""
+    pairs = zip(ours["filtered_resps"], theirs["filtered_resps"], strict=True)
+    return max((abs(float(mine[0]) - other[0]) for mine, other in pairs if not isinstance(other, str)), default=None)
+
+
+class Table:
+    """A row for each task, and what differs in it."""
+
+    def __init__(self):
+        self.differing = 0
+        print(f"{'task':34} {'samples':>7} {'differ':>6} {'max |log-likelihood|':>20}  metrics: ours, theirs")
+
+    def row(self, name, samples, differing, largest, metrics, found):
+        largest = "" if largest is None else f"{largest:.1e}"
+        metrics = "; ".join(f"{key} {mine:.6g}, {other:.6g}" for key, mine, other in metrics)
+        print(f"{name:34} {samples:7} {differing:6} {largest:>20}  {metrics}")
+        print("".join(f"  {text}\n" for text in found), end="", flush=True)
+        self.differing += len(found)
+
+
+def compare_task(table, theirs, folder, figures, tolerance):
+    """Of one task: the harness's samples and figures against those of a run of ours."""
+    (name,) = theirs["samples"]
+    samples = ours_samples(folder, name)
+    found, differing, largest = [], 0, None
+    for sample in theirs["samples"][name]:
+        key = sample["doc_id"], sample["filter"]
+        differences = list(compare_sample(sample, samples[key], tolerance))
+        found += [f"{key}: {text}" for text in differences]
+        differing += bool(differences)
+        largest = max((g for g in (largest, gap(sample, samples[key])) if g is not None), default=None)
+    metrics = theirs["results"][name]
+    found += compare_metrics(metrics, figures[name])
+    shown = [(key, figures[name][key], value) for key, value in metrics.items() if "," in key and "_stderr" not in key]
+    table.row(name, len(theirs["samples"][name]), differing, largest, shown, found)
+
+
+def benchmark(args, scratch):
+    """Runs ours on the files; the directory with its samples."""
+    command = [args.bin_dir / "benchmark", "run", "--model", args.model, "--device", "cpu", "--output", scratch / "ours"]
+    for kind in KINDS:
+        if getattr(args, kind):
+            command += ["--task", kind, "--data", getattr(args, kind)]
+    command += ["--train", args.train] if args.gsm8k else []
+    command += ["--limit", args.limit] if args.limit else []
+    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    (folder,) = (scratch / "ours").iterdir()
+    return folder
+
+
+def perplexity(args, table, model, scratch):
+    """The harness's perplexities of a text, all of it one document."""
+    from lm_eval.evaluator import simple_evaluate
+
+    text = args.text.read_bytes()[: args.bytes].decode(errors="ignore")
+    (scratch / "text.txt").write_text(text, encoding="utf-8")
+    command = [args.bin_dir / "perplexity", "--model", args.model, "--device", "cpu", "--data", scratch / "text.txt", "--definition", "harness", "--json"]
+    ours = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
+    ours = json.loads(ours)["harness"]
+    (scratch / "text.jsonl").write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
+    names = ("word_perplexity", "byte_perplexity", "bits_per_byte")
+    task = {
+        "task": "perplexity", "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(scratch / "text.jsonl")}},
+        "test_split": "test", "output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{text}}",
+        "metric_list": [{"metric": name} for name in names],
+    }
+    theirs = simple_evaluate(model=model, tasks=[task], bootstrap_iters=0)["results"]["perplexity"]
+    shown = [(name, ours[name], theirs[f"{name},none"]) for name in names]
+    found = [f"{name} {mine}, theirs {other}" for name, mine, other in shown if abs(mine / other - 1) > 1e-4]
+    table.row("perplexity (harness)", 1, int(bool(found)), None, shown, found)
+
+
+def random_llama(folder, tokenizer):
+    """A small random llama with a tokenizer."""
+    import shutil
+
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (tokenizer / name).exists():
+            shutil.copy(tokenizer / name, folder)
+    known = AutoTokenizer.from_pretrained(folder)
+    torch.manual_seed(6)
+    config = LlamaConfig(
+        vocab_size=len(known), hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+        max_position_embeddings=1024, bos_token_id=known.bos_token_id, eos_token_id=known.eos_token_id, initializer_range=0.2,
+    )
+    LlamaForCausalLM(config).float().save_pretrained(folder)
+    return folder
+
+
 def run(args, model=None):
     """The number of differences."""
     from lm_eval.evaluator import simple_evaluate
 
-    if model is None:
-        from lm_eval.models.huggingface import HFLM
-
-        model = HFLM(pretrained=str(args.model), dtype="float32", device="cpu", batch_size=args.batch_size)
-    figures = json.loads(sorted(args.ours.glob("results_*.json"))[-1].read_text(encoding="utf-8"))["results"]
-    differences = 0
     with tempfile.TemporaryDirectory() as scratch:
-        for config, shots in tasks(args, Path(scratch)):
-            theirs = simple_evaluate(model=model, tasks=[config], num_fewshot=shots, limit=args.limit, bootstrap_iters=1000)
-            (name,) = theirs["samples"]
-            samples = ours_samples(args.ours, name)
-            found = []
-            for sample in theirs["samples"][name]:
-                key = sample["doc_id"], sample["filter"]
-                found += [f"{key}: {text}" for text in compare_sample(sample, samples[key], args.tolerance)]
-            found += compare_metrics(theirs["results"][name], figures[name])
-            print(f"{name}: {len(theirs['samples'][name])} samples, {len(found)} differences")
-            print("".join(f"  {text}\n" for text in found), end="")
-            differences += len(found)
-    return differences
+        scratch = Path(scratch)
+        if args.tokenizer:
+            args.model = random_llama(scratch / "model", args.tokenizer)
+        if model is None:
+            from lm_eval.models.huggingface import HFLM
+            from transformers import PreTrainedTokenizerFast
+
+            # AutoTokenizer of transformers 5 takes GPT2Tokenizer's own pre-tokenizer instead of the file's.
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(args.model)
+            model = HFLM(pretrained=str(args.model), tokenizer=tokenizer, dtype="float32", device="cpu", batch_size=args.batch_size)
+        files(args, scratch)
+        some = any(getattr(args, kind) for kind in KINDS)
+        folder = args.ours or (some and benchmark(args, scratch))
+        table = Table()
+        if some:
+            figures = json.loads(sorted(folder.glob("results_*.json"))[-1].read_text(encoding="utf-8"))["results"]
+            for config, shots in tasks(args, scratch):
+                theirs = simple_evaluate(model=model, tasks=[config], num_fewshot=shots, limit=args.limit, bootstrap_iters=0)
+                compare_task(table, theirs, folder, figures, args.tolerance)
+        if args.text:
+            perplexity(args, table, model, scratch)
+        print(f"{table.differing} differences")
+        return table.differing
+
+
+def files(args, scratch):
+    """The files of the tasks: those given, or made-up ones of all tasks, or of those of --only."""
+    given = [kind for kind in KINDS if getattr(args, kind)]
+    if args.ours:
+        return
+    made_up_benchmarks.make(scratch / "made", args.questions)
+    for kind in args.only if args.only is not None else KINDS:
+        if kind not in given:
+            setattr(args, kind, scratch / "made" / ("gsm8k_test.jsonl" if kind == "gsm8k" else kind))
+            args.train = scratch / "made" / "gsm8k_train.jsonl" if kind == "gsm8k" else args.train
 
 
 def parse(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="model directory in Hugging Face's layout")
-    parser.add_argument("--ours", type=Path, required=True, help="where `benchmark run` wrote its files")
-    for name in ("mmlu", "ceval", "agieval", "gsm8k", "train"):
+    parser.add_argument("--tokenizer", type=Path, help="directory of a tokenizer: a small random llama instead of --model")
+    parser.add_argument("--ours", type=Path, help="where an earlier `benchmark run` wrote its files")
+    parser.add_argument("--bin-dir", type=Path, default=BIN_DIR, help="our compiled examples")
+    parser.add_argument("--only", nargs="*", choices=KINDS, help="made-up questions of these tasks only")
+    parser.add_argument("--questions", type=int, default=6, help="made-up questions of each subject")
+    for name in (*KINDS, "train"):
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--text", type=Path, help="a plain text, for perplexity")
+    parser.add_argument("--bytes", type=int, help="only so many of its bytes")
     parser.add_argument("--limit", type=int, help="questions of each task, as in our run")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="of a log-likelihood")
     parser.add_argument("--batch-size", type=int, default=1)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if (args.model is None) == (args.tokenizer is None):
+        parser.error("give --model or --tokenizer")
+    if args.ours and args.tokenizer:
+        parser.error("--ours goes with --model")
+    if args.gsm8k and not args.train:
+        parser.error("--gsm8k needs --train")
+    return args
 
 
 if __name__ == "__main__":
