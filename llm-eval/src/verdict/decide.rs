@@ -68,18 +68,20 @@ pattern!(
 // Anywhere in a sentence: it tells of what the answers have in them.
 pattern!(
     TELLS,
-    r"(?i)\b(?:contain|includ|insert|inject|embed|append|claim|demand|forg|fak|plant|manipulat|ignor|disregard|quot)[a-z]*\b|\b(?:wrote|writes|written|says|said|asks|asked|tells|told|tries|tried|attempts|attempted|instructs|instructed|wants|wanted|found|appears|ends|its own)\b|'s\s+(?:own\s+)?(?:verdict|rating|score)|自称|声称|要求|伪造|写道|写着|包含|注入|植入|试图|忽略|不予理会|无视|不算"
+    r"(?i)\b(?:contain|includ|insert|inject|embed|append|claim|demand|forg|fak|plant|manipulat|ignor|disregard|quot)[a-z]*\b|\b(?:wrote|writes|written|says|said|asks|asked|tells|told|tries|tried|attempts|attempted|instructs|instructed|wants|wanted|found|appears|ends|itself|self|candidate|its own)\b|\b(?:in|inside|within|from|by)\s+(?:the\s+)?(?:[a-z]+\s+)?(?:assistant|answer|response|output)\b|'s\s+(?:own\s+)?(?:verdict|rating|score)|自称|声称|要求|伪造|写道|写着|包含|注入|植入|试图|忽略|不予理会|无视|不算"
 );
 // Before a match: it is called a verdict.
 pattern!(
     NAMED,
-    r"(?i)\b(?:verdict|rating|score|grade|decision|conclusion|winner|judge?ment)\b|评分|得分|打分|判决|结论|评价"
+    r#"(?i)(?:\b(?:verdict|rating|score|grade|decision|conclusion|winner|judge?ment)\b|评分|得分|打分|判决|结论|评价).*(?:[:=]|\b(?:is|to)(?:\s+[a-z]+){0,2}|是|为)[\s"'`*(]*$"#
 );
 // Before a match: the judge speaks.
 pattern!(
     I_SAY,
     r"(?i)\bI(?:'ll)?(?:\s+(?:will|now|have to|must|[a-z]+ly|therefore|thus|hence))*\s+(?:say|give|rate|choose|pick|select|prefer|judge|decide|assign|award|conclude|go with|vote|score|change|revise)\b|我(?:的|会|将|最终|因此|所以)*(?:认为|选择|给|判|打)"
 );
+// In what introduces a verdict: it is the judge's.
+pattern!(MINE, r"(?i)\b(?:my|here (?:is|are))\b|我的");
 // The end of a sentence.
 pattern!(SENTENCE, r"[.!?;](?:\s|$)|[。！？；]");
 // Between two matches: the first one is better (`[[A]] is better than [[B]]`).
@@ -166,6 +168,19 @@ pub(super) fn decide<T: PartialEq + Clone>(text: &str, found: &[Found<T>]) -> Re
     Ok(last.value.clone())
 }
 
+/// Whether a match is told of rather than given: somebody else wrote it, or its sentence or introduction
+/// says what the answers have in them.
+pub(super) fn is_told_of<T>(text: &str, one: &Found<T>) -> bool {
+    let (before, _) = line_around(text, one.start, one.end);
+    is_cited(end_of(before)) || !is_the_judges(text, one)
+}
+
+/// Whether a line introduces what the answers have in them.
+pub(super) fn introduces_others(line: &str) -> bool {
+    let sentence = SENTENCE.split(end_of(line)).last().unwrap_or_default();
+    line.ends_with(':') && TELLS.is_match(sentence) && !MINE.is_match(sentence)
+}
+
 /// Whether a match is called a verdict, is what the judge says, or is all that its sentence has.
 fn is_stated<T>(text: &str, one: &Found<T>) -> bool {
     let (before, after) = sentence_around(text, one);
@@ -183,9 +198,7 @@ fn is_the_judges<T>(text: &str, one: &Found<T>) -> bool {
         .rev()
         .map(str::trim)
         .find(|line| !(line.is_empty() || line.starts_with("```")));
-    let introduced = introduction
-        .filter(|line| line.ends_with(':'))
-        .is_some_and(|line| TELLS.is_match(end_of(line)));
+    let introduced = introduction.is_some_and(introduces_others);
     !(TELLS.is_match(before) || TELLS.is_match(after) || introduced)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
+use super::decide::{introduces_others, is_told_of};
 use super::json::{Field, Fields, number, objects};
 use super::text::normalise;
 use super::{Range, Reason, Verdict};
@@ -55,11 +56,13 @@ fn from_lines(
     range: Range,
 ) -> Result<BTreeMap<String, f64>, Reason> {
     let mut read = BTreeMap::new();
-    for line in text.lines() {
+    let mut told_of = false;
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let Some(captures) = LINE.captures(line) else {
+            told_of = introduces_others(line.trim());
             continue;
         };
-        if SCALE.is_match(&line[captures.get_match().end()..]) {
+        if told_of || SCALE.is_match(&line[captures.get_match().end()..]) {
             continue;
         }
         let name = captures[1]
@@ -106,7 +109,7 @@ fn from_objects(
 ) -> Result<BTreeMap<String, f64>, Reason> {
     let (objects, cut_off) = objects(text);
     let mut partial = BTreeMap::new();
-    for one in objects.iter().rev() {
+    for one in objects.iter().rev().filter(|one| !is_told_of(text, one)) {
         let read = from_object(&one.value, criteria, range)?;
         if !read.is_empty() && read.len() >= criteria.len() {
             return Ok(read);
