@@ -98,8 +98,10 @@ fn texts_are_classified_by_a_server_and_asked_about_once() {
     assert_eq!(figures["unparsable_by_label"], json!([1, 0]));
 }
 
-#[test]
-fn belle_is_answered_by_a_model_and_scored_by_a_judge() {
+const BELLE: &str = "--model model --chat --device cpu --max-tokens 4 --task belle --data eval_set.json --output out";
+
+/// A directory with a model and two of BELLE's questions.
+fn belle() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     write_model(&dir.path().join("model"), 1, 2048);
     let item = |question: &str, class: &str| json!({"question": question, "std_answer": "标准", "class": class});
@@ -108,8 +110,13 @@ fn belle_is_answered_by_a_model_and_scored_by_a_judge() {
         "eval_set.json",
         &[item("一加一？", "math"), item("写诗", "generation")],
     );
-    let answer = "--model model --chat --device cpu --max-tokens 4 --task belle --data eval_set.json --output out";
-    let shown = succeed(&mut run(&dir, answer));
+    dir
+}
+
+#[test]
+fn belle_is_answered_by_a_model_and_scored_by_a_judge() {
+    let dir = belle();
+    let shown = succeed(&mut run(&dir, BELLE));
     assert!(shown.contains("not scored"), "{shown}");
     let answers = rows(&written(&dir.path().join("out/model"), "samples_belle_"));
     let answers: Vec<_> = answers
@@ -127,7 +134,7 @@ fn belle_is_answered_by_a_model_and_scored_by_a_judge() {
         said.to_owned()
     });
     let judged = format!("--judge-endpoint {} --judge-model judge", server.endpoint);
-    let all = answer.replace("--output out", "--output judged") + " --json " + &judged;
+    let all = BELLE.replace("--output out", "--output judged") + " --json " + &judged;
     let estimate = succeed(run(&dir, &all).arg("--dry-run"));
     assert!(
         estimate.contains("judge, the judge\nrequests    2 to ask"),
@@ -164,8 +171,12 @@ fn belle_is_answered_by_a_model_and_scored_by_a_judge() {
         .output()
         .unwrap();
     assert!(replayed.status.success());
+}
 
-    let local = answer.replace("--output out", "--output local")
+#[test]
+fn a_model_on_this_machine_judges_belles_answers() {
+    let dir = belle();
+    let local = BELLE.replace("--output out", "--output local")
         + " --json --judge-local model --judge-max-tokens 4";
     let results: Value = serde_json::from_str(&succeed(&mut run(&dir, &local))).unwrap();
     assert_eq!(results["results"]["belle"]["unparsable,all"], 2);
@@ -221,56 +232,38 @@ fn answers_to_c_evals_test_can_be_sent_in() {
     );
 }
 
+/// A task, options, and what is said of them.
+const HEEDLESS: &[(&str, &str, &str)] = &[
+    ("gsm8k", "--max-cost 3", "--endpoint <URL>"),
+    ("gsm8k", "--timeout 5", "--judge-endpoint <URL>"),
+    ("gsm8k", "--cache x", "--endpoint <URL>"),
+    ("gsm8k", "{server} --adapter x", "cannot be used with"),
+    ("gsm8k", "{server} --device cpu", "cannot be used with"),
+    ("gsm8k", "{server} --chat", "cannot be used with"),
+    ("gsm8k", "--chat --batch-tokens 5", "--chat"),
+    ("gsm8k", "--submission x", "--split test"),
+    ("gsm8k", "--split test", "--task ceval"),
+    ("ceval", "--split test", "--submission"),
+    ("ceval", "--train x", "--task gsm8k or classify"),
+    ("ceval", "--max-tokens 5", "no answer is generated"),
+    ("ceval", "--style clues", "--task classify"),
+    ("ceval", "{judge}", "--task belle"),
+    ("belle", "--variant official", "--task mmlu or ceval"),
+    ("belle", "--num-fewshot 3", "--num-fewshot belongs to"),
+    ("belle", "--judge-prompts x", "name a judge"),
+    ("belle", "--judge-endpoint http://x", "--judge-model"),
+];
+
 #[test]
 fn options_that_nothing_would_heed_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let server = "--endpoint http://127.0.0.1:1/v1";
     let judge = "--judge-endpoint http://127.0.0.1:1/v1 --judge-model j";
-    for (task, options, expected) in [
-        ("gsm8k", "--max-cost 3".to_owned(), "--endpoint <URL>"),
-        ("gsm8k", "--timeout 5".to_owned(), "--judge-endpoint <URL>"),
-        ("gsm8k", "--cache x".to_owned(), "--endpoint <URL>"),
-        (
-            "gsm8k",
-            format!("{server} --adapter x"),
-            "cannot be used with",
-        ),
-        (
-            "gsm8k",
-            format!("{server} --device cpu"),
-            "cannot be used with",
-        ),
-        ("gsm8k", format!("{server} --chat"), "cannot be used with"),
-        ("gsm8k", "--chat --batch-tokens 5".to_owned(), "--chat"),
-        ("gsm8k", "--submission x".to_owned(), "--split test"),
-        ("gsm8k", "--split test".to_owned(), "--task ceval"),
-        ("ceval", "--split test".to_owned(), "--submission"),
-        ("ceval", "--train x".to_owned(), "--task gsm8k or classify"),
-        (
-            "ceval",
-            "--max-tokens 5".to_owned(),
-            "no answer is generated",
-        ),
-        ("ceval", "--style clues".to_owned(), "--task classify"),
-        ("ceval", judge.to_owned(), "--task belle"),
-        (
-            "belle",
-            "--variant official".to_owned(),
-            "--task mmlu or ceval",
-        ),
-        (
-            "belle",
-            "--num-fewshot 3".to_owned(),
-            "--num-fewshot belongs to",
-        ),
-        ("belle", "--judge-prompts x".to_owned(), "name a judge"),
-        (
-            "belle",
-            "--judge-endpoint http://x".to_owned(),
-            "--judge-model",
-        ),
-    ] {
-        let data = match task {
+    for (task, options, expected) in HEEDLESS {
+        let options = options
+            .replace("{server}", server)
+            .replace("{judge}", judge);
+        let data = match *task {
             "ceval" => data("ceval"),
             _ => data("absent.jsonl"),
         };

@@ -131,8 +131,8 @@ fn belle_is_judged_class_by_class() {
     assert_eq!(of("all").mean.unwrap().value, 0.5);
 }
 
-#[test]
-fn belles_answers_are_judged_by_the_instruction_of_their_class() {
+/// A directory with three of BELLE's questions and an instruction for each class.
+fn belle_files() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let set = dir.path().join("eval_set.json");
     let rows = [
@@ -149,6 +149,14 @@ fn belles_answers_are_judged_by_the_instruction_of_their_class() {
         serde_json::json!({"class": class, "prompt": format!("按{class}评分。")}).to_string()
     };
     std::fs::write(&prompts, belle::CLASSES.map(prompt).join("\n")).unwrap();
+    dir
+}
+
+#[test]
+fn belles_answers_are_judged_by_the_instruction_of_their_class() {
+    let dir = belle_files();
+    let set = dir.path().join("eval_set.json");
+    let prompts = dir.path().join("eval_prompt.json");
     let task = belle::load(&set).unwrap();
     let chat = |request: &ChatRequest| {
         let text: Vec<_> = request.messages.iter().map(|m| &*m.content).collect();
@@ -189,7 +197,7 @@ fn belles_answers_are_judged_by_the_instruction_of_their_class() {
     assert!(result.unparsable.contains(&("closed qa", 1)));
     assert_eq!(result.samples[0].metrics, [("score", 0.25)]);
 
-    std::fs::write(&prompts, prompt("math")).unwrap();
+    std::fs::write(&prompts, r#"{"class": "math", "prompt": "评分"}"#).unwrap();
     let error = belle::BelleJudge::new("judge")
         .with_prompts(&prompts)
         .unwrap_err();
@@ -284,13 +292,16 @@ fn a_wrong_value_is_named_by_its_kind() {
     );
 }
 
-#[test]
-fn texts_are_classified_by_prompt() {
-    let labelled = |text: &str, label: &str| Labelled {
+fn labelled(text: &str, label: &str) -> Labelled {
+    Labelled {
         text: text.to_owned(),
         label: label.to_owned(),
         ..Labelled::default()
-    };
+    }
+}
+
+#[test]
+fn texts_are_classified_by_prompt() {
     let mut classifier = Classifier {
         subject: "sentiment".to_owned(),
         labels: vec!["positive".to_owned(), "negative".to_owned()],
