@@ -51,7 +51,7 @@ fn confusion(task: &TaskResult) -> Result<()> {
     let cells = |values: &[Value]| {
         let cell = |value: &Value| match value {
             Value::String(text) => format!(" {text:>12}"),
-            other => format!(" {other:>12}"),
+            other => format!(" {:>12}", other.to_string()),
         };
         values.iter().map(cell).collect::<String>()
     };

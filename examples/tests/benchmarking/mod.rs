@@ -81,7 +81,9 @@ fn texts_are_classified_by_a_server_and_asked_about_once() {
     assert!(estimate.contains("3 to ask") && server.count() == 0);
     let shown = succeed(&mut run(&dir, &options));
     assert!(shown.contains("1 replies without an answer"), "{shown}");
-    assert!(shown.contains("true \\ said"), "{shown}");
+    let matrix =
+        "true \\ said       negative     positive\nnegative                 1            0\n";
+    assert!(shown.contains(matrix), "{shown}");
     assert_eq!(server.count(), 3);
     let prompt = server.asked.lock().unwrap()[0].clone();
     assert!(prompt.contains("list CLUES") && prompt.contains("CLUES: love\nSentiment: positive"));
