@@ -223,7 +223,7 @@ impl Run {
 
     /// Says what would be asked of a chat model and of a judge.
     fn estimate(&self, work: &[Work], judge: Option<&Opened>, cache: &ReplyCache) -> Result<()> {
-        let tokens = self.limits.expected_tokens;
+        let tokens = self.limits.tokens();
         if let Some(chat) = self.chat()? {
             let name = self.name();
             let runner = Runner::new(&*chat, cache, self.limits.options(&name))?;

@@ -241,7 +241,8 @@ fn what_a_server_lacks_is_said() {
     let [figures, warnings] = ask("full", &["--json-schema", "--logprobs"]);
     // 0.75 for the first place, in both orders.
     assert!(
-        figures.contains("win rate 0.500; expected 0.500 of 1"),
+        figures.contains("Expected win rates of the first")
+            && figures.contains("| a against b | 1 | 50.0 |"),
         "{figures}"
     );
     assert!(
@@ -250,7 +251,7 @@ fn what_a_server_lacks_is_said() {
     );
     assert!(!warnings.contains("expected value"), "{warnings}");
     let [figures, warnings] = ask("bare", &["--grammar", "json", "--logprobs"]);
-    assert!(!figures.contains("expected"), "{figures}");
+    assert!(!figures.contains("Expected"), "{figures}");
     assert!(
         warnings.contains("2 of 2 verdicts have no expected value"),
         "{warnings}"
@@ -258,4 +259,145 @@ fn what_a_server_lacks_is_said() {
     assert!(!warnings.contains("schema"), "{warnings}");
     let [_, warnings] = ask("full", &["--grammar", "json"]);
     assert_eq!(warnings, "");
+}
+
+/// A judge's verdicts on twenty questions, of which it gets the second half wrong.
+fn judged(dir: &Path) {
+    let verdict = |question: usize, order: &str| {
+        let (a, b) = if order == "given" {
+            ("a", "b")
+        } else {
+            ("b", "a")
+        };
+        let preference = if (a == "a") == (question < 15) {
+            "A>B"
+        } else {
+            "B>A"
+        };
+        json!({"question_id": question, "category": "facts", "turn": 1, "mode": "pair", "grammar": "pair",
+            "judge": "j", "model_a": a, "model_b": b, "order": order, "prompt": "pair", "prompt_hash": "",
+            "reference": false, "attempt": 0, "verdict": {"preference": preference}, "reply": "[[A]]"})
+    };
+    let lines = |rows: Vec<Value>| {
+        let rows: Vec<String> = rows.iter().map(Value::to_string).collect();
+        rows.join("\n")
+    };
+    let write = |name: &str, text: String| std::fs::write(dir.join(name), text).unwrap();
+    let both =
+        (0..20).flat_map(|question| ["given", "swapped"].map(|order| verdict(question, order)));
+    write("judgments.jsonl", lines(both.collect()));
+    let label = |question: usize| {
+        let winner = if question < 10 { "model_a" } else { "model_b" };
+        json!({"question_id": question, "model_a": "a", "model_b": "b", "winner": winner, "judge": "author_0"})
+    };
+    write(
+        "labels.jsonl",
+        lines((0..20).step_by(2).map(label).collect()),
+    );
+    let question = |question: usize| json!({"question_id": question, "category": "facts", "text": format!("{question}?")});
+    write("questions.jsonl", lines((0..20).map(question).collect()));
+    for model in ["a", "b"] {
+        let answer = |question: usize| {
+            let text = model.repeat(1 + question % 7);
+            json!({"question_id": question, "answer_id": "", "model_id": model, "text": text})
+        };
+        write(
+            &format!("{model}.jsonl"),
+            lines((0..20).map(answer).collect()),
+        );
+    }
+}
+
+#[test]
+fn people_correct_a_judge_and_other_systems_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    judged(dir.path());
+    let run = |arguments: &str| {
+        let mut judge = judge(&arguments.split(' ').collect::<Vec<_>>());
+        judge.current_dir(&dir);
+        judge
+    };
+    let json = succeed(&mut run(
+        "replay judgments.jsonl --human labels.jsonl --json",
+    ));
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let rate = &report["people"]["pairs"][0]["win_rate"];
+    assert_eq!(
+        (rate["judge"].as_f64(), rate["labelled"].as_u64()),
+        (Some(0.75), Some(10))
+    );
+    assert_eq!(rate["people"]["value"], 0.5);
+    let corrected = rate["corrected"]["mean"]["value"].as_f64().unwrap();
+    assert!((corrected - 0.5).abs() < 0.1, "{corrected}");
+    let shown = succeed(&mut run("replay judgments.jsonl --human labels.jsonl"));
+    assert!(
+        shown.contains("## People") && shown.contains("a is better"),
+        "{shown}"
+    );
+
+    let export = "export judgments.jsonl --baseline b --to";
+    let texts = "--questions questions.jsonl --answers a.jsonl b.jsonl";
+    succeed(&mut run(&format!(
+        "{export} alpaca-eval {texts} --out annotations.json"
+    )));
+    succeed(&mut run(&format!("{export} arena-hard --out arena.jsonl")));
+    succeed(&mut run(
+        "export judgments.jsonl --to fastchat-pair --out pair.jsonl",
+    ));
+    let replayed = |file: &str| -> Value {
+        serde_json::from_str(&succeed(&mut run(&format!("replay {file} --json")))).unwrap()
+    };
+    assert_eq!(
+        replayed("annotations.json")["models"]["a"]["alpaca_eval"]["win_rate"],
+        75.0
+    );
+    let arena = replayed("arena.jsonl");
+    assert_eq!(
+        arena["models"]["a"]["categories"]["facts"]["arena_hard"]["score"],
+        75.0
+    );
+    assert_eq!(
+        replayed("pair.jsonl")["models"]["a"]["outcomes"]["wins"],
+        15
+    );
+
+    let report = succeed(&mut run(&format!(
+        "report judgments.jsonl {texts} --html page.html"
+    )));
+    assert_eq!(report.trim(), "page.html");
+    let page = std::fs::read_to_string(dir.path().join("page.html")).unwrap();
+    assert!(page.contains("Length and style") && page.contains("bbbbbbb"));
+}
+
+#[test]
+fn options_that_would_be_ignored_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    judged(dir.path());
+    let ask = "run --questions questions.jsonl --answers a.jsonl b.jsonl --out out.jsonl --dry-run --endpoint http://localhost:1 --model m";
+    for (arguments, word) in [
+        (
+            "replay judgments.jsonl --baseline a".to_owned(),
+            "--baseline",
+        ),
+        (
+            "replay judgments.jsonl --duplicates last".to_owned(),
+            "--duplicates",
+        ),
+        (format!("{ask} --mode single --baseline a"), "--baseline"),
+        (format!("{ask} --criterion style:1:x"), "--criterion"),
+        (
+            "export judgments.jsonl --to arena-hard --out x".to_owned(),
+            "--baseline",
+        ),
+        (
+            "export judgments.jsonl --to arena-hard --baseline c --out x".to_owned(),
+            "no comparison with c",
+        ),
+        ("report judgments.jsonl".to_owned(), "--html"),
+    ] {
+        let mut judge = judge(&arguments.split(' ').collect::<Vec<_>>());
+        let error = fail(judge.current_dir(&dir));
+        assert!(error.contains(word), "{arguments}: {error}");
+    }
+    assert!(!dir.path().join("x").exists());
 }

@@ -5,7 +5,7 @@ use llm_data::generate::{
 };
 use llm_eval::Error;
 use llm_eval::judge::{Judge, Judgment, Judgments, Mode, Pairing, Turns};
-use llm_eval::stats::ExpectedPreference;
+use llm_eval::stats::{Bootstrap, ExpectedPreference};
 use serde_json::{Value, json};
 
 use crate::common::{golden, near};
@@ -379,7 +379,7 @@ fn both_orders_make_one_expected_preference() {
     judgments.write(&path).unwrap();
     let read = Judgments::read(&path).unwrap();
     assert_eq!(read, judgments);
-    let figures = read.figures(0.95).unwrap();
+    let figures = read.figures(&Bootstrap::default()).unwrap();
     let overall = &figures.pairs[0].overall;
     assert_eq!(overall.adjusted_win_rate, Some(1.0));
     let expected = overall.expected.unwrap();
@@ -389,10 +389,10 @@ fn both_orders_make_one_expected_preference() {
     // One order without log-probabilities leaves its pair out.
     let mut fewer = read.clone();
     fewer.rows[0].expected = None;
-    let figures = fewer.figures(0.95).unwrap();
+    let figures = fewer.figures(&Bootstrap::default()).unwrap();
     assert_eq!(figures.pairs[0].overall.expected.unwrap().n, 9);
     fewer.rows.iter_mut().for_each(|row| row.expected = None);
-    let figures = serde_json::to_value(fewer.figures(0.95).unwrap()).unwrap();
+    let figures = serde_json::to_value(fewer.figures(&Bootstrap::default()).unwrap()).unwrap();
     assert_eq!(figures["pairs"][0]["overall"].get("expected"), None);
     // A forged one is refused.
     let text = std::fs::read_to_string(&path).unwrap();
@@ -418,7 +418,7 @@ fn expected_scores_have_a_mean() {
     let judgments = with_runner(&model, 2, |runner| {
         judge("rating").run(runner, &questions, &answers).unwrap()
     });
-    let figures = judgments.figures(0.95).unwrap();
+    let figures = judgments.figures(&Bootstrap::default()).unwrap();
     let overall = &figures.scores[0].overall;
     assert_eq!(overall.mean, Some(7.0));
     let expected = overall.expected.unwrap();

@@ -59,7 +59,13 @@ impl PanelTruth {
             smoothing: SMOOTHING,
             ..DawidSkeneOptions::default()
         };
-        let model = dawid_skene(&labels, CLASSES.len(), &smoothed)?;
+        let model = dawid_skene(
+            &labels,
+            comparisons.len(),
+            judges.len(),
+            CLASSES.len(),
+            &smoothed,
+        )?;
         let classes = model.classes();
         let mut games: Vec<Game> = Vec::new();
         for (place, one) in comparisons.iter_mut().enumerate() {
