@@ -1,11 +1,10 @@
 //! The expected verdict: what a judge says on average, by the log-probabilities of what might have
 //! stood in its verdict's place.
 
-use std::sync::LazyLock;
-
 use llm_data::generate::{Alternative, TokenLogprob};
 use regex::Regex;
 
+use crate::pattern::pattern;
 use crate::stats::{ExpectedPreference, expected_preference};
 use crate::verdict::{Compat, Grammar, Range, Verdict, parse};
 
@@ -23,13 +22,6 @@ const BEFORE: usize = 8;
 /// of a 10.
 const DOUBT: f64 = 1e-3;
 
-macro_rules! pattern {
-    ($name:ident, $pattern:expr) => {
-        static $name: LazyLock<Regex> = LazyLock::new(|| {
-            Regex::new($pattern).unwrap_or_else(|error| unreachable!("a constant: {error}"))
-        });
-    };
-}
 pattern!(LETTER, r"(?i)\b(?:a|b|c|m|tie)\b");
 pattern!(NUMBER, r"[0-9]+(?:\.[0-9]+)?");
 

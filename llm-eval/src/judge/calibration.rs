@@ -229,20 +229,16 @@ fn most(said: &[Outcome]) -> Outcome {
 
 fn without_ties(votes: &[(Outcome, Option<Outcome>)], level: f64) -> Option<Misclassification> {
     use Outcome::{First, Second};
-    let count = |fits: &dyn Fn(&(Outcome, Option<Outcome>)) -> bool| {
-        votes.iter().filter(|vote| fits(vote)).count() as u64
+    let judge = |said| votes.iter().filter(|vote| vote.0 == said).count() as u64;
+    let both = |judge, person| {
+        let wanted = (judge, Some(person));
+        votes.iter().filter(|vote| **vote == wanted).count() as u64
     };
-    let both = |judge, person| count(&|vote| *vote == (judge, Some(person)));
-    let (wins, losses) = (
-        count(&|vote| vote.0 == First),
-        count(&|vote| vote.0 == Second),
-    );
-    let yes = (both(First, First), both(First, First) + both(Second, First));
-    let no = (
-        both(Second, Second),
-        both(First, Second) + both(Second, Second),
-    );
-    rogan_gladen((wins, wins + losses), yes, no, level).ok()
+    let judged = (judge(First), judge(First) + judge(Second));
+    let right = [both(First, First), both(Second, Second)];
+    let yes = (right[0], right[0] + both(Second, First));
+    let no = (right[1], right[1] + both(First, Second));
+    rogan_gladen(judged, yes, no, level).ok()
 }
 
 fn scores(judgments: &Judgments, people: &People<'_>, level: f64) -> Vec<ScoreCalibration> {
