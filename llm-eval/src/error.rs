@@ -128,7 +128,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A value among the data that cannot be used.
-    #[error("{what}, number {index} from 0, is {value}: {reason}")]
+    #[error("{what}: value {index}, counted from 0, is {value}: {reason}")]
     BadValue {
         /// Which data.
         what: &'static str,

@@ -68,7 +68,8 @@ pub struct Report<'a> {
     /// What several judges say together; `None` with one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub panel: Option<Panel>,
-    /// What the comparisons say with length and style held equal, where all answers are there.
+    /// What each judge's comparisons say with length and style held equal, where their answers are
+    /// there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub style: Vec<StyleFigures>,
     /// Judges against people; `None` without [`with_people`](Self::with_people).
@@ -160,13 +161,23 @@ impl<'a> Report<'a> {
             0 | 1 => None,
             _ => Some(Panel::of(judgments, options)?),
         };
-        // Without all answers, or too few comparisons, style cannot be told.
-        let characters = |text: &str| text.chars().count() as u64;
-        let style = judgments.style_figures(answers, characters, options);
-        let style = style.unwrap_or_default();
+        let mut warnings = warning::warnings(judgments, &figures, &games, judged.questions);
+        let mut style = Vec::new();
+        for judge in judged.judges.iter().filter(|_| !answers.is_empty()) {
+            if games.iter().any(|game| game.judge == *judge) {
+                let characters = |text: &str| text.chars().count() as u64;
+                match judgments.style_figures(judge, answers, characters, options) {
+                    Ok(figures) => style.push(figures),
+                    Err(error) => warnings.push(Warning::NoStyle {
+                        judge: judge.clone(),
+                        reason: error.to_string(),
+                    }),
+                }
+            }
+        }
         Ok(Self {
             level: options.level,
-            warnings: warning::warnings(judgments, &figures, &games, judged.questions),
+            warnings,
             standings: judgments.standings(options)?,
             judged,
             figures,

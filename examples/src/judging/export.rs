@@ -53,7 +53,7 @@ impl Export {
         let out = &self.out;
         let written = match self.to {
             Layout::FastchatSingle => {
-                let rows = judgments.fastchat_single();
+                let rows = judgments.fastchat_single()?;
                 write_rows(out, &rows).map(|()| rows.len())
             }
             Layout::FastchatPair => {

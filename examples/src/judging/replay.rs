@@ -177,7 +177,7 @@ fn print(replay: &replay::Replay) -> Result<()> {
         }
     }
     if let Some(position) = &replay.position {
-        let [same, first] = [position.consistency, position.first_slot_preference]
+        let [same, first] = [position.consistency, position.first_slot_share]
             .map(|share| number(share.map(|share| 100.0 * share), 1));
         say(format_args!(
             "in both orders the same verdict: {same} %; the answer shown first wins {first} % of what is no tie"

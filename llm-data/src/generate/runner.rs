@@ -168,6 +168,19 @@ impl<'a> Runner<'a> {
     /// [`Error::Budget`] before a limit would be exceeded, [`Error::NoPrice`], [`Error::Model`]
     /// where a question fails for good, [`Error::Cache`].
     pub fn ask_all(&self, questions: &[Question]) -> Result<Vec<Option<ChatReply>>> {
+        self.ask_all_with(questions, |reply| reply)
+    }
+
+    /// The same, of each reply only what `read` makes of it: log-probabilities of thousands of replies are not
+    /// to be held.
+    ///
+    /// # Errors
+    /// As [`ask_all`](Self::ask_all).
+    pub fn ask_all_with<T: Clone + Send>(
+        &self,
+        questions: &[Question],
+        read: impl Fn(ChatReply) -> T + Sync,
+    ) -> Result<Vec<Option<T>>> {
         let (unique, places) = self.unique(questions)?;
         self.recall(&unique)?;
         let replies: Vec<_> = unique.iter().map(|_| Mutex::new(None)).collect();
@@ -181,7 +194,7 @@ impl<'a> Runner<'a> {
                     break;
                 };
                 match self.ask(question, key, &stop) {
-                    Ok(reply) => *lock(&replies[index]) = reply,
+                    Ok(reply) => *lock(&replies[index]) = reply.map(&read),
                     Err(error) => {
                         let mut first = lock(&failure);
                         // A worker that was told to stop says only that.

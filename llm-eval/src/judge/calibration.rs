@@ -1,6 +1,6 @@
 //! Judges against people's labels, and win rates and scores corrected by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -12,9 +12,8 @@ use super::judgment::{Judged, Judgments};
 use super::panel::Panel;
 use crate::error::{Error, Result};
 use crate::stats::{
-    self, Agreement, Bootstrap, Estimate, Majority, Measurement, Misclassification, Outcome,
-    PowerTuning, PredictionPowered, Ties, agreement, krippendorff_alpha, prediction_powered,
-    rogan_gladen,
+    self, Agreement, Bootstrap, Estimate, Majority, Measurement, Outcome, PowerTuning,
+    PredictionPowered, Ties, agreement, krippendorff_alpha, prediction_powered,
 };
 
 /// How far judges agree with people, and what people would say of everything that was judged. The
@@ -46,9 +45,6 @@ pub struct PairCalibration {
     pub agreement_without_ties: Option<Agreement>,
     /// The adjusted win rate.
     pub win_rate: Corrected,
-    /// The share of wins where there is no tie, corrected by the judge's error rates (Rogan & Gladen
-    /// 1978), the comparisons taken as independent; `None` for a judge no better than chance.
-    pub wins_without_ties: Option<Misclassification>,
 }
 
 /// A judge's scores of a model against people's.
@@ -66,15 +62,18 @@ pub struct ScoreCalibration {
     pub mean: Corrected,
 }
 
-/// A mean over questions as people would give it.
+/// A mean over questions as people would give it. It is of the turns of which people labelled most
+/// questions: with labels of first turns it says nothing of second ones.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Corrected {
-    /// Questions with labels of people and of the judge.
+    /// The turns.
+    pub turns: Vec<usize>,
+    /// Questions with labels of people and of the judge on each of them.
     pub labelled: usize,
-    /// Questions that the judge alone has labelled.
+    /// The other questions, which count as judged alone.
     pub judged_alone: usize,
-    /// The judge's mean over all questions, uncorrected.
-    pub judge: f64,
+    /// The judge's mean over all questions, uncorrected; `None` without verdicts.
+    pub judge: Option<f64>,
     /// People's mean over the labelled ones, with a normal interval.
     pub people: Option<Estimate>,
     /// From both, by prediction-powered inference; `None` with fewer than two questions of either
@@ -199,7 +198,7 @@ fn pairs(games: &[Game], people: &People<'_>, level: f64) -> Vec<PairCalibration
                     let scores: Vec<f64> = said.iter().map(|one| one.score()).collect();
                     stats::average(&scores)
                 });
-                values.add(&game.question_id, outcome.score(), mean);
+                values.add((&game.question_id, game.turn), outcome.score(), mean);
                 votes.push((outcome, said.map(|said| most(&said))));
             }
             let judges: Vec<_> = votes.iter().map(|(judge, _)| Some(*judge)).collect();
@@ -212,7 +211,6 @@ fn pairs(games: &[Game], people: &People<'_>, level: f64) -> Vec<PairCalibration
                 agreement: agreement(Ties::Included),
                 agreement_without_ties: agreement(Ties::Excluded),
                 win_rate: values.corrected(level),
-                wins_without_ties: without_ties(&votes, level),
             }
         })
         .collect()
@@ -227,20 +225,6 @@ fn most(said: &[Outcome]) -> Outcome {
     }
 }
 
-fn without_ties(votes: &[(Outcome, Option<Outcome>)], level: f64) -> Option<Misclassification> {
-    use Outcome::{First, Second};
-    let judge = |said| votes.iter().filter(|vote| vote.0 == said).count() as u64;
-    let both = |judge, person| {
-        let wanted = (judge, Some(person));
-        votes.iter().filter(|vote| **vote == wanted).count() as u64
-    };
-    let judged = (judge(First), judge(First) + judge(Second));
-    let right = [both(First, First), both(Second, Second)];
-    let yes = (right[0], right[0] + both(Second, First));
-    let no = (right[1], right[1] + both(First, Second));
-    rogan_gladen(judged, yes, no, level).ok()
-}
-
 fn scores(judgments: &Judgments, people: &People<'_>, level: f64) -> Vec<ScoreCalibration> {
     let groups = judgments.scored().into_iter();
     groups
@@ -250,7 +234,7 @@ fn scores(judgments: &Judgments, people: &People<'_>, level: f64) -> Vec<ScoreCa
                 let Some(score) = row.score else { continue };
                 let key = (&row.question_id, row.turn, &**model);
                 let said = people.scores.get(&key).map(|said| stats::average(said));
-                values.add(&row.question_id, score, said);
+                values.add((&row.question_id, row.turn), score, said);
                 ratings[0].push(Some(score));
                 ratings[1].push(said);
             }
@@ -265,43 +249,67 @@ fn scores(judgments: &Judgments, people: &People<'_>, level: f64) -> Vec<ScoreCa
         .collect()
 }
 
-/// Values of judge and people by question.
+/// Values of judge and people by question and turn.
 #[derive(Default)]
 struct Questions<'a> {
-    questions: BTreeMap<&'a Id, Vec<(f64, Option<f64>)>>,
+    questions: BTreeMap<&'a Id, BTreeMap<usize, (f64, Option<f64>)>>,
 }
 
 impl<'a> Questions<'a> {
-    fn add(&mut self, question: &'a Id, judge: f64, people: Option<f64>) {
-        let values = self.questions.entry(question).or_default();
-        values.push((judge, people));
+    fn add(&mut self, (question, turn): (&'a Id, usize), judge: f64, people: Option<f64>) {
+        let turns = self.questions.entry(question).or_default();
+        turns.insert(turn, (judge, people));
     }
 
-    /// One value a question: the mean of what is labelled of it, or of all where nothing is.
+    /// The turns of which people labelled most questions; all turns where they labelled none.
+    fn turns(&self) -> Vec<usize> {
+        let mut sets: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
+        for turns in self.questions.values() {
+            let labelled = turns.iter().filter(|(_, (_, people))| people.is_some());
+            let labelled: Vec<usize> = labelled.map(|(turn, _)| *turn).collect();
+            if !labelled.is_empty() {
+                *sets.entry(labelled).or_default() += 1;
+            }
+        }
+        let most = sets.into_iter().max_by_key(|(_, count)| *count);
+        most.map_or_else(
+            || {
+                let turns = self.questions.values().flat_map(BTreeMap::keys).copied();
+                turns.collect::<BTreeSet<_>>().into_iter().collect()
+            },
+            |(turns, _)| turns,
+        )
+    }
+
+    /// One value a question, the mean of the turns.
     fn corrected(&self, level: f64) -> Corrected {
-        let (mut people, mut judge, mut alone, mut all) = (vec![], vec![], vec![], vec![]);
-        for values in self.questions.values() {
-            all.extend(values.iter().map(|value| value.0));
-            let labelled = values
-                .iter()
-                .filter_map(|(judge, said)| Some((*judge, (*said)?)));
-            let (by_judge, by_people): (Vec<f64>, Vec<f64>) = labelled.unzip();
-            if by_people.is_empty() {
-                let values: Vec<f64> = values.iter().map(|value| value.0).collect();
-                alone.push(stats::average(&values));
-            } else {
+        let wanted = self.turns();
+        let (mut people, mut judge, mut alone) = (vec![], vec![], vec![]);
+        for turns in self.questions.values() {
+            let values = wanted.iter().filter_map(|turn| turns.get(turn));
+            let values: Vec<(f64, Option<f64>)> = values.copied().collect();
+            let by_judge: Vec<f64> = values.iter().map(|value| value.0).collect();
+            let by_people: Vec<f64> = values.iter().filter_map(|value| value.1).collect();
+            if by_judge.is_empty() {
+                continue;
+            }
+            if by_people.len() == wanted.len() {
                 judge.push(stats::average(&by_judge));
                 people.push(stats::average(&by_people));
+            } else {
+                alone.push(stats::average(&by_judge));
             }
         }
         let places: Vec<usize> = (0..people.len()).collect();
+        let all: Vec<f64> = judge.iter().chain(&alone).copied().collect();
+        let tuning = PowerTuning::Estimated;
         Corrected {
+            turns: wanted,
             labelled: people.len(),
             judged_alone: alone.len(),
-            judge: stats::average(&all),
+            judge: stats::mean(&all).ok(),
             people: stats::clustered_mean(&people, &places, level).ok(),
-            corrected: prediction_powered(&people, &judge, &alone, PowerTuning::Estimated, level)
-                .ok(),
+            corrected: prediction_powered(&people, &judge, &alone, tuning, level).ok(),
         }
     }
 }

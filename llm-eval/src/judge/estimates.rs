@@ -29,10 +29,14 @@ pub(super) fn rate(
 ) -> Option<stats::Estimate> {
     let mut estimate = estimate(values, questions, options)?;
     let alike = values.iter().all(|value| *value == values[0]);
-    if alike && values[0] != 0.5 {
+    if alike {
         let n = distinct(questions) as u64;
-        let won = if values[0] == 1.0 { n } else { 0 };
-        estimate.interval = stats::wilson(won, n, options.level).ok()?;
+        let (won, of) = match values[0] {
+            1.0 => (n, n),
+            0.0 => (0, n),
+            _ => (n, 2 * n),
+        };
+        estimate.interval = stats::wilson(won, of, options.level).ok()?;
     }
     estimate.interval.low = estimate.interval.low.max(0.0);
     estimate.interval.high = estimate.interval.high.min(1.0);

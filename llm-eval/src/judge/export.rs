@@ -1,5 +1,7 @@
 //! Judgments in the layouts of FastChat, AlpacaEval and Arena-Hard, for these systems' own scripts.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Number, json};
 
 use super::files::{
@@ -14,7 +16,15 @@ use crate::verdict::{Preference, Verdict};
 
 impl Judgments {
     /// The scores as FastChat's `<judge>_single.jsonl` has them, −1 for those that are missing.
-    pub fn fastchat_single(&self) -> Vec<SingleJudgment> {
+    ///
+    /// # Errors
+    /// [`Error::JudgeOption`] for scores of several judges or on several scales.
+    pub fn fastchat_single(&self) -> Result<Vec<SingleJudgment>> {
+        let scored = |row: &&Judgment| matches!(row.judged, Judged::One { .. });
+        let scales = self.rows.iter().filter(scored).map(Judgment::scale);
+        if scales.collect::<HashSet<_>>().len() > 1 {
+            return Err(several("scores on several scales would be taken for one"));
+        }
         let row = |row: &Judgment| {
             let Judged::One { model } = &row.judged else {
                 return None;
@@ -31,14 +41,16 @@ impl Judgments {
                 extra: Map::new(),
             })
         };
-        self.rows.iter().filter_map(row).collect()
+        Ok(self.rows.iter().filter_map(row).collect())
     }
 
     /// The comparisons as FastChat's `<judge>_pair.jsonl` has them, `error` for missing verdicts.
     ///
     /// # Errors
-    /// [`Error::JudgeOption`] for a pair that was judged in one order, which that file cannot hold.
+    /// [`Error::JudgeOption`] for a pair that was judged in one order, which that file cannot hold,
+    /// or judgments of several judges.
     pub fn fastchat_pair(&self) -> Result<Vec<PairJudgment>> {
+        self.one_judge()?;
         self.orders().iter().map(fastchat_pair).collect()
     }
 
@@ -47,13 +59,15 @@ impl Judgments {
     /// judge gave log-probabilities, the expected one.
     ///
     /// # Errors
-    /// [`Error::JudgeOption`] without a comparison with the baseline; [`Error::MissingAnswer`].
+    /// [`Error::JudgeOption`] without a comparison with the baseline, or for judgments of several
+    /// judges; [`Error::MissingAnswer`].
     pub fn alpaca_eval(
         &self,
         baseline: &str,
         questions: &[Question],
         answers: &[Answers],
     ) -> Result<Vec<AlpacaAnnotation>> {
+        self.one_judge()?;
         let games = self.games();
         let rows = games.iter().filter(|game| game.turn == 1);
         let rows = rows.filter_map(|game| {
@@ -93,11 +107,13 @@ impl Judgments {
 
     /// The comparisons with `baseline` as Arena-Hard v2.0's `model_judgment/<judge>/<model>.jsonl` has
     /// them, all models' rows together: the first turns, the baseline being A in the first game and B
-    /// in the second.
+    /// in the second. Its script counts a verdict by far three times, and each game by itself.
     ///
     /// # Errors
-    /// [`Error::JudgeOption`] without a comparison with the baseline.
+    /// [`Error::JudgeOption`] without a comparison with the baseline, or for judgments of several
+    /// judges.
     pub fn arena_hard(&self, baseline: &str) -> Result<Vec<ArenaJudgmentV20>> {
+        self.one_judge()?;
         let row = |orders: &Orders<'_>| {
             let game = orders.game().filter(|game| game.turn == 1)?;
             let model = other(&game, baseline)?.to_owned();
@@ -120,6 +136,24 @@ impl Judgments {
             })
         };
         some(self.orders().iter().filter_map(row).collect(), baseline)
+    }
+}
+
+impl Judgments {
+    /// The systems' scripts would take the verdicts of several judges for one's.
+    fn one_judge(&self) -> Result<()> {
+        let judges: HashSet<_> = self.rows.iter().map(|row| &row.judge).collect();
+        match judges.len() > 1 {
+            true => Err(several("their verdicts would be taken for one judge's")),
+            false => Ok(()),
+        }
+    }
+}
+
+fn several(reason: &str) -> Error {
+    Error::JudgeOption {
+        option: "several judges",
+        reason: reason.to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::files::{self, Format, Id, PairJudgment, SingleJudgment, read_rows};
-use super::judgment::{Judged, Judgment, Judgments, Order, Unscored};
+use super::judgment::{Judged, Judgment, Judgments, MAX_SCORE, Order, Unscored};
 use crate::error::{Error, Result};
 use crate::verdict::{Preference, Reason, Verdict};
 
@@ -127,8 +127,8 @@ fn single(
 ) -> Result<Judgment> {
     let score = match row.score.as_ref().map(serde_json::Number::as_f64) {
         None => None,
-        Some(Some(score)) if score.is_finite() => Some(score).filter(|score| *score != -1.0),
-        Some(_) => return Err(field(at, "score", "not a finite number")),
+        Some(Some(score)) if score.abs() <= MAX_SCORE => Some(score).filter(|score| *score != -1.0),
+        Some(_) => return Err(field(at, "score", "not a number up to a billion")),
     };
     let of = (&row.question_id, row.turn);
     let judged = Judged::One { model: row.model };

@@ -176,9 +176,8 @@ impl Judgments {
         let mut seen = HashSet::new();
         let scored = self.rows.iter().filter_map(|row| match &row.judged {
             Judged::One { model } => {
-                let key = (row.scale(), model);
-                let once = seen.insert((key, &row.question_id, row.turn));
-                once.then_some((key, row))
+                let once = seen.insert(row.identity());
+                once.then_some(((row.scale(), model), row))
             }
             Judged::Two { .. } => None,
         });

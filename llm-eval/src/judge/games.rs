@@ -1,6 +1,6 @@
 //! Both orders of a pair as one comparison.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,20 +89,20 @@ impl Judgments {
         self.orders().iter().filter_map(Orders::game).collect()
     }
 
-    /// How many rows repeat another one's question, turn, judge, models and order.
+    /// How many rows repeat another one's question, turn, judge and answers in their places, and of
+    /// one answer the scale.
     pub fn duplicates(&self) -> usize {
         let mut seen = HashSet::new();
         let rows = self.rows.iter();
-        rows.filter(|row| {
-            let key = (row.scale(), &row.question_id, row.turn, &row.judged);
-            !seen.insert(key)
-        })
-        .count()
+        rows.filter(|row| !seen.insert(row.identity())).count()
     }
 
+    /// A pair is turned as it is seen first, whoever judged it then: of two runs that met the models
+    /// the other way round the verdicts go together.
     pub(super) fn orders(&self) -> Vec<Orders<'_>> {
         let mut games: Vec<Orders<'_>> = Vec::new();
-        let mut places: BTreeMap<Key<'_>, usize> = BTreeMap::new();
+        let mut places: HashMap<Key<'_>, usize> = HashMap::new();
+        let mut pairs: HashSet<(&str, &str)> = HashSet::new();
         for row in &self.rows {
             let Judged::Two {
                 model_a,
@@ -112,18 +112,25 @@ impl Judgments {
             else {
                 continue;
             };
-            let (first, second) = match order {
-                Order::Given => (model_a, model_b),
-                Order::Swapped => (model_b, model_a),
-            };
-            let key = (&*row.judge, &row.question_id, row.turn, &**first, &**second);
+            let (shown, turned) = ((&**model_a, &**model_b), (&**model_b, &**model_a));
+            if !pairs.contains(&shown) && !pairs.contains(&turned) {
+                let given = if *order == Order::Given {
+                    shown
+                } else {
+                    turned
+                };
+                pairs.insert(given);
+            }
+            let given = pairs.contains(&shown);
+            let (first, second) = if given { shown } else { turned };
+            let key = (&*row.judge, &row.question_id, row.turn, first, second);
             let place = *places.entry(key).or_insert_with(|| {
                 games.push(Orders::default());
                 games.len() - 1
             });
-            let slot = match order {
-                Order::Given => &mut games[place].given,
-                Order::Swapped => &mut games[place].swapped,
+            let slot = match given {
+                true => &mut games[place].given,
+                false => &mut games[place].swapped,
             };
             slot.get_or_insert(row);
         }

@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 use crate::stats::{ExpectedPreference, Outcome};
 use crate::verdict::{Preference, Reason, Verdict};
 
+/// No scale goes further; sums of such scores are finite.
+pub(super) const MAX_SCORE: f64 = 1e9;
+
 /// Whose answers were judged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -116,7 +119,34 @@ pub struct Judgment {
     pub expected: Option<ExpectedPreference>,
 }
 
+/// What two judgments of one judge have in common of which only the first counts: the question, the
+/// turn, and the answers in their places; of one answer also the scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Identity<'a> {
+    judge: &'a str,
+    question: &'a Id,
+    turn: usize,
+    models: (&'a str, &'a str),
+    scale: (&'a str, &'a str),
+}
+
 impl Judgment {
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        let (models, scale) = match &self.judged {
+            Judged::One { model } => ((&**model, ""), (&*self.mode, &*self.grammar)),
+            Judged::Two {
+                model_a, model_b, ..
+            } => ((&**model_a, &**model_b), ("", "")),
+        };
+        Identity {
+            judge: &self.judge,
+            question: &self.question_id,
+            turn: self.turn,
+            models,
+            scale,
+        }
+    }
+
     /// Which place won, of a pair.
     pub fn outcome(&self) -> Option<Outcome> {
         match self.verdict.as_ref()? {
@@ -147,8 +177,8 @@ impl Judgment {
             (Some(_), None) if pair == self.score.is_some() => {
                 Some(("score", "belongs to verdicts on one answer"))
             }
-            _ if self.score.is_some_and(|score| !score.is_finite()) => {
-                Some(("score", "not a number"))
+            _ if self.score.is_some_and(|score| !(score.abs() <= MAX_SCORE)) => {
+                Some(("score", "not a number up to a billion"))
             }
             (None, _) if self.expected.is_some() => Some(("expected", "there is no verdict")),
             _ if pair && !share => Some(("expected", "not from 0 to 1")),

@@ -62,7 +62,7 @@ pub struct PanelComparison {
     /// What most judges say; a tie where as many say the one as the other.
     pub outcome: Option<Outcome>,
     /// How likely each outcome is by [`Panel::dawid_skene`], where there is one: the first model
-    /// wins, the second, a tie.
+    /// wins, the second wins, a tie.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub likely: Option<[f64; 3]>,
 }

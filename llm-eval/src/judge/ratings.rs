@@ -1,8 +1,11 @@
 //! Ratings of the models from the judges' comparisons, and what of them is style.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::figures::grouped;
+use super::files::Id;
 use super::games::Game;
 use super::judgment::Judgments;
 use super::task::Answers;
@@ -94,48 +97,52 @@ fn turned(battle: Battle) -> Battle {
 }
 
 impl Judgments {
-    /// What each judge's comparisons say with length and style held equal; `tokens` counts an
-    /// answer's tokens (the Arena's code has OpenAI's tokenizer; characters do as well, since only
-    /// the lengths' ratios count). The style is that of the turn judged.
+    /// What a judge's comparisons say with length and style held equal; `tokens` counts an answer's
+    /// tokens (the Arena's code has OpenAI's tokenizer; characters do as well, since only the lengths'
+    /// ratios count). The style is that of the turn judged.
     ///
     /// # Errors
     /// [`Error::MissingAnswer`] for a comparison of answers that are not there; those of
     /// [`bradley_terry_controlled`].
     pub fn style_figures(
         &self,
+        judge: &str,
         answers: &[Answers],
         tokens: impl Fn(&str) -> u64,
         options: &Bootstrap,
-    ) -> Result<Vec<StyleFigures>> {
-        let games: Vec<Game> = self.games();
-        let groups = grouped(games.iter().map(|game| (&game.judge, game)));
-        let mut found = Vec::new();
-        for (judge, games) in groups {
-            let (mut battles, mut styles) = (Vec::new(), Vec::new());
-            for game in &games {
-                let Some(battle) = battle(game) else { continue };
-                let style = |model| {
-                    let text = answer(answers, model, game)?;
-                    Ok::<_, Error>(Style::of(text, tokens(text)))
-                };
-                let pair = (style(&game.model_1)?, style(&game.model_2)?);
-                // The Arena's formula takes the covariates' mean away, which says something about the
-                // models unless the sides are drawn by lot. Each battle counts half from either side.
-                styles.extend([pair, (pair.1, pair.0)]);
-                battles.extend([battle.clone(), turned(battle)].map(|battle| battle.weighing(0.5)));
-            }
-            let covariates = Covariates::style(&styles, StyleFormula::Arena)?;
-            let scale = BradleyTerryOptions {
-                ridge: BradleyTerryOptions::arena_ridge().ridge,
-                ..scale(options)
+    ) -> Result<StyleFigures> {
+        let games = self.games();
+        let games: Vec<&Game> = games.iter().filter(|game| game.judge == judge).collect();
+        let mut known: HashMap<(&str, &Id, usize), Style> = HashMap::new();
+        let (mut battles, mut styles) = (Vec::new(), Vec::new());
+        for game in &games {
+            let Some(battle) = battle(game) else { continue };
+            let mut style = |model| {
+                let key = (model, &game.question_id, game.turn);
+                if let Some(style) = known.get(&key) {
+                    return Ok(*style);
+                }
+                let text = answer(answers, model, game)?;
+                let style = Style::of(text, tokens(text));
+                known.insert(key, style);
+                Ok::<_, Error>(style)
             };
-            found.push(StyleFigures {
-                judge: judge.clone(),
-                ratings: bradley_terry_controlled(&battles, &covariates, &scale)?,
-                length_controlled: length_controlled(&games, answers, options.level)?,
-            });
+            let pair = (style(&game.model_1)?, style(&game.model_2)?);
+            // The Arena's formula takes the covariates' mean away, which says something about the
+            // models unless the sides are drawn by lot. Each battle counts half from either side.
+            styles.extend([pair, (pair.1, pair.0)]);
+            battles.extend([battle.clone(), turned(battle)].map(|battle| battle.weighing(0.5)));
         }
-        Ok(found)
+        let covariates = Covariates::style(&styles, StyleFormula::Arena)?;
+        let scale = BradleyTerryOptions {
+            ridge: BradleyTerryOptions::arena_ridge().ridge,
+            ..scale(options)
+        };
+        Ok(StyleFigures {
+            judge: judge.to_owned(),
+            ratings: bradley_terry_controlled(&battles, &covariates, &scale)?,
+            length_controlled: length_controlled(&games, answers, options.level)?,
+        })
     }
 }
 

@@ -191,7 +191,7 @@ pub struct Position {
     /// `consistent` among all pairs.
     pub consistency: Option<f64>,
     /// `first` among the games that somebody won; ½ without a preference for a place.
-    pub first_slot_preference: Option<f64>,
+    pub first_slot_share: Option<f64>,
 }
 
 /// The figures of files of one format.

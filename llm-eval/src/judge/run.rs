@@ -275,11 +275,7 @@ impl Judge {
         let prompts = self.prompts_of(cases)?;
         let reminder = self.reminder()?;
         let asked = self.questions(&prompts, 2 * round)?;
-        let mut read: Vec<_> = runner
-            .ask_all(&asked)?
-            .iter()
-            .map(|reply| Reading::of(self, reply.as_ref(), 0))
-            .collect();
+        let mut read = self.read_all(runner, &asked, 0)?;
         let again: Vec<usize> = (0..read.len())
             .filter(|at| read[*at].asks_again())
             .collect();
@@ -292,14 +288,27 @@ impl Judge {
             })
             .collect();
         let asked = self.questions(&reminded, 2 * round + 1)?;
-        for (at, reply) in again.into_iter().zip(runner.ask_all(&asked)?) {
-            let second = Reading::of(self, reply.as_ref(), 1);
+        let second = self.read_all(runner, &asked, 1)?;
+        for (at, second) in again.into_iter().zip(second) {
             let first = std::mem::replace(&mut read[at], second);
             read[at].first_reply = first.reply;
         }
         let rows = cases.iter().zip(prompts).zip(read);
         Ok(rows
             .map(|((case, prompt), read)| self.row(case, prompt, read))
+            .collect())
+    }
+
+    fn read_all(
+        &self,
+        runner: &Runner<'_>,
+        asked: &[generate::Question],
+        attempt: u64,
+    ) -> Result<Vec<Reading>> {
+        let read = |reply: ChatReply| Reading::of(self, Some(&reply), attempt);
+        let read = runner.ask_all_with(asked, read)?.into_iter();
+        Ok(read
+            .map(|read| read.unwrap_or_else(|| Reading::of(self, None, attempt)))
             .collect())
     }
 
@@ -395,6 +404,7 @@ fn side<'a>(answers: &'a Answers, question: &Question, turn: usize) -> Result<Si
 }
 
 /// What became of a question.
+#[derive(Clone)]
 struct Reading {
     reply: Option<String>,
     first_reply: Option<String>,

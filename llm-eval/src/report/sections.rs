@@ -122,7 +122,11 @@ fn differences(report: &Report<'_>) -> Option<Table> {
     (!table.rows.is_empty()).then(|| table.without_idle(&["judge"]))
 }
 
+/// An interval; a dash for one that is a point, which says less than nothing.
 fn between(ends: &Interval, factor: f64, places: usize) -> String {
+    if ends.low >= ends.high {
+        return "–".to_owned();
+    }
     let [low, high] = [ends.low, ends.high].map(|end| fixed(factor * end, places));
     format!("{low} to {high}")
 }
@@ -394,7 +398,8 @@ fn majorities(panel: &Panel) -> Table {
 fn method(report: &Report<'_>) -> Option<Section> {
     let level = format!("{}", 100.0 * report.level);
     let text = format!(
-        "Intervals are at {level} %, the turns of a question taken together. An adjusted win rate counts a tie as half \
+        "Intervals are at {level} %. Those of scores, win rates, differences and Bradley–Terry ratings take the turns of \
+         a question together; those of agreement, positions, Elo and length control take comparisons as independent. An adjusted win rate counts a tie as half \
          a win; two orders that disagree are a tie. Whether models differ is told by the paired bootstrap of questions, \
          and with fewer than ten questions, or no spread, by the sign-flip test; p-values are not corrected for their \
          number. Judgments without a verdict are in no figure. Made by llm-eval {}.",

@@ -68,6 +68,13 @@ pub enum Warning {
         /// Those that at least one has.
         any: usize,
     },
+    /// Style cannot be held equal in a judge's comparisons.
+    NoStyle {
+        /// The judge.
+        judge: String,
+        /// Why.
+        reason: String,
+    },
     /// Judgments that occur twice, of which the first counts.
     Duplicates {
         /// How many.
@@ -125,6 +132,10 @@ impl fmt::Display for Warning {
             Self::DifferentQuestions { judge, common, any } => write!(
                 f,
                 "{judge} has scores for all models on {common} of {any} questions and turns: the means are not of the same ones, but the differences are."
+            ),
+            Self::NoStyle { judge, reason } => write!(
+                f,
+                "{judge}'s comparisons are not given with length and style held equal: {reason}."
             ),
             Self::Duplicates { judgments } => write!(
                 f,

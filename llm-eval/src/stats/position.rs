@@ -28,7 +28,7 @@ pub struct PositionBias {
     /// Wilson's interval of `second_slot / items`.
     pub second_slot_interval: Interval,
     /// The first slot's mean score over both orders, ties ½: 0.5 without preference for a slot,
-    /// whatever the answers.
+    /// whatever the answers. Where all comparisons say the same the interval is Wilson's.
     pub first_slot_preference: Estimate,
 }
 
@@ -55,6 +55,13 @@ impl PositionBias {
             .map(|(one, other)| (one.score() + other.score()) / 2.0)
             .collect();
         let clusters: Vec<usize> = (0..scores.len()).collect();
+        let mut preference = clustered_mean(&scores, &clusters, level)?;
+        if preference.standard_error == 0.0 {
+            preference.interval = match preference.value {
+                0.5 => wilson(items, 2 * items, level)?,
+                value => wilson(if value > 0.5 { items } else { 0 }, items, level)?,
+            };
+        }
         Ok(Self {
             items,
             consistent,
@@ -65,7 +72,7 @@ impl PositionBias {
             consistency_interval: wilson(consistent, items, level)?,
             first_slot_interval: wilson(first_slot, items, level)?,
             second_slot_interval: wilson(second_slot, items, level)?,
-            first_slot_preference: clustered_mean(&scores, &clusters, level)?,
+            first_slot_preference: preference,
         })
     }
 }

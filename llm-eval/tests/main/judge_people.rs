@@ -12,7 +12,7 @@ use llm_eval::verdict::{Preference, Verdict};
 pub(crate) struct Draws(pub(crate) u64);
 
 impl Draws {
-    fn next(&mut self) -> f64 {
+    pub(crate) fn next(&mut self) -> f64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -131,8 +131,9 @@ fn people_correct_a_biased_judge() {
     let pair = &calibration.pairs[0];
     let rate = &pair.win_rate;
     assert_eq!((rate.labelled, rate.judged_alone), (200, 800));
-    assert!((2.0 * rate.judge - 1.0 - claimed.difference).abs() < 1e-12);
-    assert!(rate.judge > truth + 0.3);
+    let alone = rate.judge.unwrap();
+    assert!((2.0 * alone - 1.0 - claimed.difference).abs() < 1e-12);
+    assert!(alone > truth + 0.3);
     let corrected = rate.corrected.unwrap();
     assert!(
         corrected.mean.interval.contains(truth),
@@ -142,9 +143,6 @@ fn people_correct_a_biased_judge() {
     assert!(corrected.mean.standard_error < corrected.people.standard_error);
     let agreement = pair.agreement.unwrap();
     assert!((0.5..0.7).contains(&agreement.rate));
-    let decided = pair.wins_without_ties.unwrap();
-    assert!(decided.rate.interval.contains(1.0 / 3.0), "{decided:?}");
-    assert!((decided.sensitivity, decided.specificity < 0.5) == (1.0, true));
 }
 
 #[test]
@@ -170,7 +168,7 @@ fn people_correct_scores() {
     let mean = &calibration.scores[0].mean;
     let corrected = mean.corrected.unwrap();
     // The judge is off by the same amount throughout: what is left is the spread of 400 questions.
-    assert!((mean.judge - 2.0 - corrected.mean.value).abs() < 0.1);
+    assert!((mean.judge.unwrap() - 2.0 - corrected.mean.value).abs() < 0.1);
     assert!(corrected.mean.standard_error < 0.6 * corrected.people.standard_error);
 }
 
@@ -311,16 +309,18 @@ fn ratings_and_their_style() {
         Significance::SecondHigher
     );
     let count = |text: &str| text.chars().count() as u64;
-    let style = judgments.style_figures(&answers, count, &options).unwrap();
-    let controlled = style[0].ratings.compare("long", "terse").unwrap();
+    let style = judgments
+        .style_figures("j", &answers, count, &options)
+        .unwrap();
+    let controlled = style.ratings.compare("long", "terse").unwrap();
     assert_eq!(controlled.verdict, Significance::NotSignificantlyDifferent);
     let plain = ratings.bradley_terry.compare("long", "terse").unwrap();
     assert!(plain.difference.value > 3.0 * controlled.difference.value.abs());
-    assert_eq!(style[0].ratings.coefficients[0].name, "tokens");
-    let even = &style[0].length_controlled[1].win_rate;
+    assert_eq!(style.ratings.coefficients[0].name, "tokens");
+    let even = &style.length_controlled[1].win_rate;
     assert!(even.win_rate.interval.contains(0.5), "{even:?}");
     answers[0].turns.remove(&Id::Number(7));
-    let missing = judgments.style_figures(&answers, count, &options);
+    let missing = judgments.style_figures("j", &answers, count, &options);
     assert!(matches!(missing, Err(Error::MissingAnswer { .. })));
 }
 
@@ -354,5 +354,120 @@ fn scores_are_compared_on_what_both_have() {
     assert_eq!(
         between("low", "same").verdict,
         Significance::NotSignificantlyDifferent
+    );
+}
+
+#[test]
+fn labels_of_first_turns_correct_first_turns() {
+    let (mut judgments, mut labels) = (Judgments::default(), Vec::new());
+    let mut draws = Draws(7);
+    let mut first_turns = 0.0;
+    for question in 0..200 {
+        for (turn, wins) in [(1, 0.8), (2, 0.2)] {
+            // The judge is right throughout.
+            let outcome = draws.outcome(wins, 1.0 - wins);
+            let mut both = rows("j", question, ["x", "y"], outcome);
+            both.iter_mut().for_each(|row| row.turn = turn);
+            judgments.rows.extend(both);
+            if turn == 1 {
+                first_turns += outcome.score() / 200.0;
+                if question % 2 == 0 {
+                    labels.push(label(question, ["x", "y"], outcome));
+                }
+            }
+        }
+    }
+    // One label of a second turn is not what most questions have.
+    labels.push(HumanLabel {
+        turn: 2,
+        ..label(1, ["x", "y"], Outcome::Tie)
+    });
+    let calibration = judgments.calibrate(&labels, &Bootstrap::default()).unwrap();
+    let rate = &calibration.pairs[0].win_rate;
+    assert_eq!(
+        (&rate.turns[..], rate.labelled, rate.judged_alone),
+        (&[1][..], 100, 100)
+    );
+    assert!((rate.judge.unwrap() - first_turns).abs() < 1e-12);
+    assert!((rate.corrected.unwrap().mean.value - first_turns).abs() < 0.01);
+}
+
+#[test]
+fn what_is_true_does_not_depend_on_names() {
+    let judged = |names: [&str; 3]| {
+        let (mut judgments, mut draws) = (Judgments::default(), Draws(8));
+        for question in 0..80 {
+            for (one, two, wins) in [(0, 1, 0.9), (0, 2, 0.9), (1, 2, 0.5)] {
+                let truth = draws.outcome(wins, 1.0 - wins);
+                for (judge, right) in [("p", 0.8), ("q", 0.75), ("r", 0.7)] {
+                    let said = match draws.next() < right {
+                        true => truth,
+                        false => truth.swapped(),
+                    };
+                    judgments
+                        .rows
+                        .extend(rows(judge, question, [names[one], names[two]], said));
+                }
+            }
+        }
+        let panel = Panel::of(&judgments, &Bootstrap::default()).unwrap();
+        let truth = panel.dawid_skene.unwrap();
+        let pair = truth.pairs.iter().find(|pair| {
+            let models = [&*pair.model_1, &*pair.model_2];
+            models.contains(&names[1]) && models.contains(&names[2])
+        });
+        let outcomes = pair.unwrap().overall.outcomes;
+        (outcomes.wins, outcomes.losses, truth.priors)
+    };
+    let (first, last) = (judged(["a", "b", "c"]), judged(["z", "b", "c"]));
+    assert_eq!((first.0, first.1), (last.0, last.1));
+    assert!((first.2[0] - first.2[1]).abs() < 1e-9);
+}
+
+#[test]
+fn runs_that_met_the_models_the_other_way_round_go_together() {
+    let mut judgments = Judgments::default();
+    for question in 0..12 {
+        let outcome = if question % 3 == 0 {
+            Outcome::Second
+        } else {
+            Outcome::First
+        };
+        let models = if question < 6 { ["x", "y"] } else { ["y", "x"] };
+        let outcome = if question < 6 {
+            outcome
+        } else {
+            outcome.swapped()
+        };
+        judgments.rows.extend(rows("j", question, models, outcome));
+    }
+    // The same verdict once more, written the other way round.
+    let again = rows("j", 0, ["y", "x"], Outcome::First);
+    judgments.rows.extend(again);
+    let figures = judgments.figures(&Bootstrap::default()).unwrap();
+    assert_eq!((figures.pairs.len(), figures.duplicates), (1, 2));
+    assert_eq!(figures.pairs[0].overall.outcomes.wins, 8);
+}
+
+#[test]
+fn judgments_that_a_script_would_mix_are_not_exported() {
+    let mut judgments = Judgments::default();
+    for judge in ["j", "k"] {
+        judgments
+            .rows
+            .extend(rows(judge, 1, ["x", "y"], Outcome::First));
+    }
+    assert!(judgments.arena_hard("y").is_err() && judgments.fastchat_pair().is_err());
+    let scores = [("rating", 8.0), ("rating:0-1", 0.5)].map(|(grammar, score)| Judgment {
+        grammar: grammar.to_owned(),
+        ..single("j", 1, "x", Some(score))
+    });
+    let scores = Judgments {
+        rows: scores.to_vec(),
+    };
+    assert!(scores.fastchat_single().is_err());
+    assert_eq!(
+        scores.figures(&Bootstrap::default()).unwrap().scores.len(),
+        2
     );
 }

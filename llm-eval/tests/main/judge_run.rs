@@ -429,7 +429,7 @@ fn fastchats_files_are_written() {
         assert_eq!(winner, game.outcome);
     }
     let judgments = run(&Judge::new(JUDGE, Mode::Single), moody, 2);
-    let rows = judgments.fastchat_single();
+    let rows = judgments.fastchat_single().unwrap();
     let missing = rows
         .iter()
         .filter(|row| row.score.as_ref().unwrap().as_f64() == Some(-1.0));

@@ -238,7 +238,7 @@ impl Position {
             (part + other > 0).then(|| part as f64 / (part + other) as f64)
         };
         self.consistency = rate(self.consistent, self.inconsistent);
-        self.first_slot_preference = rate(self.first, self.second);
+        self.first_slot_share = rate(self.first, self.second);
         self
     }
 }

@@ -217,11 +217,7 @@ fn meeting_of(
     }
     let mut seen = HashSet::new();
     for row in &meeting.rows {
-        let order = match &row.judged {
-            Judged::Two { model_a, order, .. } => Some((model_a, *order)),
-            Judged::One { .. } => None,
-        };
-        let again = !seen.insert((&row.judge, &row.mode, order));
+        let again = !seen.insert(row.identity());
         reply(f, row, again)?;
     }
     f.write_str("</details>\n")

@@ -151,14 +151,13 @@ pub(super) fn truth(report: &Report<'_>) -> Option<Section> {
         "How often each judge seems to be right",
         [
             "",
-            "#of wins of the first, %",
-            "#of losses, %",
-            "#of ties, %",
+            "#where one is better, %",
+            "#where it is a tie, %",
             "#of all, %",
         ],
     );
     for judge in &truth.judges {
-        let right = [0, 1, 2].map(|class| percent(Some(judge.confusion[class][class])));
+        let right = [0, 2].map(|class| percent(Some(judge.confusion[class][class])));
         let names = [judge.judge.clone()].into_iter();
         judges.push(names.chain(right).chain([percent(Some(judge.accuracy))]));
     }
@@ -243,8 +242,9 @@ pub(super) fn people(report: &Report<'_>) -> Option<Section> {
         scores.rows.extend(corrected(names, &one.mean, 1.0, 2));
     }
     let text = format!(
-        "{} labels of people, {} of them of nothing that was judged. The corrections hold where the labelled \
-         questions were drawn at random, and their intervals from some 50 of them on.",
+        "{} labels of people; for {} of them there is no verdict. A correction is of the turns of which people labelled \
+         most questions. It holds where the labelled questions were drawn at random, and its interval from some 50 of \
+         them on.",
         calibration.labels, calibration.unmatched
     );
     let mut blocks = vec![Block::Text(text)];
@@ -265,7 +265,7 @@ fn corrected(
     let value = |value: f64| number(Some(factor * value), places);
     let dash = || "–".to_owned();
     let mut row = names.to_vec();
-    row.push(value(one.judge));
+    row.push(one.judge.map_or_else(dash, value));
     row.push(one.people.map_or_else(dash, |people| value(people.value)));
     row.push(
         one.people
