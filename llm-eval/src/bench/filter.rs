@@ -16,12 +16,13 @@ pub enum Reader {
     /// GSM8K: `strict-match` takes the first number behind `####`, `flexible-extract` the last number;
     /// both are compared without `,`, `$` and a full stop at the end (`exact_match` of the harness).
     Gsm8k,
-    /// The letters of multiple choice: `strict` takes a reply of nothing else, or the last ones stated as
+    /// The letter of multiple choice: `strict` takes a reply of nothing else, or the last one stated as
     /// the answer ("the answer is (B)", 答案：B); `flexible` falls back to the last letter that stands
-    /// alone. Several right choices must be named exactly.
+    /// alone. Of "the answer is B and A is wrong" B is the answer; one that is nothing but a list of
+    /// several letters is wrong.
     Letters,
     /// [`Letters`](Self::Letters) and `official`, AGIEval's own: the first of the letters A–F, or all of
-    /// them where several choices may be right.
+    /// them where several choices may be right. Those must be named exactly, in a list.
     AgievalLetters {
         /// Whether several choices may be right.
         several: bool,
@@ -49,9 +50,9 @@ impl Reader {
     pub(super) fn read(self, text: &str, item: &Item) -> Vec<Reading> {
         match self {
             Self::Gsm8k => gsm8k(text, item),
-            Self::Letters => letters(text, item).to_vec(),
+            Self::Letters => letters(text, item, false).to_vec(),
             Self::AgievalLetters { several } => {
-                let mut readings = letters(text, item).to_vec();
+                let mut readings = letters(text, item, several).to_vec();
                 let all = official(text, several);
                 readings.push(letter_reading("official", all, item));
                 readings
@@ -122,21 +123,33 @@ fn bare(text: &str) -> String {
     text.strip_suffix('.').unwrap_or(text).to_lowercase()
 }
 
-/// Letters, alone or in a list.
-const LIST: &str = r"\(?[A-Z]\)?(?:\s*(?:,|;|，|、|；|and|和|与)?\s*\(?[A-Z]\)?)*";
+/// Letters, alone or in a list: in one line, and over several lines.
+const LIST: &str = r"\(?[A-Z]\)?(?:[\s--\n]*(?:,|;|，|、|；|and|和|与)?[\s--\n]*\(?[A-Z]\)?)*";
+const LINES: &str = r"\(?[A-Z]\)?(?:\s*(?:,|;|，|、|；|and|和|与)?\s*\(?[A-Z]\)?)*";
 
-pattern!(ONLY, &format!(r"^[\W_]*({LIST})[\W_]*$"));
+pattern!(ONLY, &format!(r"^[\W_]*({LINES})[\W_]*$"));
 pattern!(STATED, &{
     let phrase = r"(?i:answers?\s*(?:is|are|:|：)|答案\s*(?:应该|应当|应)?\s*(?:是|为|选|:|：)|应选择|故选|选择|选)";
     format!(r#"{phrase}\s*[:：]?[\s*_"'“‘【\[]*({LIST})(?:$|[^A-Za-z0-9])"#)
 });
+pattern!(SEVERED, r"[\s,;，、；]|and|和|与");
+// The end of a sentence behind closing marks; and what is said of the letter before it.
+pattern!(
+    ENDED,
+    r#"^[\s--\n]*[)*_"'”’】\]]*[\s--\n]*(?:$|[.。!！?？;；\n])"#
+);
+pattern!(
+    SAID,
+    r"^[)*_]*[\s--\n]*(?:(?i:is|was|isn|wasn|would|seems|has)\b|错|不|是错)"
+);
 pattern!(ALONE, r"[A-Za-z0-9'’]+");
 
-fn letters(text: &str, item: &Item) -> [Reading; 2] {
+fn letters(text: &str, item: &Item, several: bool) -> [Reading; 2] {
     let text = half_width(text);
-    let strict = stated(&text, item.choices.len());
+    let choices = item.choices.len();
+    let strict = stated(&text, choices, several);
     let flexible = match strict.is_empty() {
-        true => alone(&text, item.choices.len()),
+        true => alone(&text, choices),
         false => strict.clone(),
     };
     [
@@ -186,26 +199,76 @@ fn numbers(list: &str, choices: usize) -> Vec<usize> {
     }
 }
 
-fn stated(text: &str, choices: usize) -> Vec<usize> {
-    let list = |pattern: &Regex| -> Option<Vec<usize>> {
-        let found = pattern.captures_iter(text).last()?;
-        Some(numbers(found.get(1)?.as_str(), choices))
+fn stated(text: &str, choices: usize, several: bool) -> Vec<usize> {
+    if let Some(only) = ONLY.captures(text).and_then(|found| found.get(1)) {
+        let only = numbers(only.as_str(), choices);
+        if !only.is_empty() {
+            return only;
+        }
+    }
+    let denied = |at: usize| text[..at].ends_with(['不', '别', '勿', '没']);
+    let statements = STATED.captures_iter(text);
+    let affirmed = statements.filter(|found| found.get(0).is_some_and(|all| !denied(all.start())));
+    let Some(list) = affirmed.last().and_then(|found| found.get(1)) else {
+        return Vec::new();
     };
-    let only = list(&ONLY).filter(|found| !found.is_empty());
-    only.or_else(|| list(&STATED)).unwrap_or_default()
+    let behind = &text[list.end()..];
+    let answer = match several {
+        true => answers(list.as_str(), behind),
+        false => answer(list.as_str(), behind, choices),
+    };
+    numbers(answer, choices)
+}
+
+/// What a statement of one choice names: the letter it begins with, since others belong to what is said
+/// next ("B I think", "B, A is wrong"), but all of a list with which the sentence ends.
+fn answer<'a>(list: &'a str, behind: &str, choices: usize) -> &'a str {
+    let whole = ENDED.is_match(behind) && !numbers(list, choices).is_empty();
+    match SEVERED.find(list) {
+        Some(end) if !whole => &list[..end.start()],
+        _ => list,
+    }
+}
+
+/// What a statement of several choices names: the list, without the subject of what is said next ("A, C,
+/// B is wrong"; "A and C I think").
+fn answers<'a>(list: &'a str, behind: &str) -> &'a str {
+    let verb = |text: &str| text.strip_prefix(' ').is_some_and(|t| t.starts_with(lower));
+    let subject = SAID.is_match(behind) || (list.ends_with('I') && verb(behind));
+    match SEVERED.find_iter(list).last() {
+        Some(end) if subject => &list[..end.start()],
+        _ => list,
+    }
+}
+
+fn lower(c: char) -> bool {
+    c.is_ascii_lowercase()
 }
 
 /// The last letter that stands alone and is no article.
 fn alone(text: &str, choices: usize) -> Vec<usize> {
     let is_letter = |word: &regex::Match<'_>| {
-        let article = word.as_str() == "A" && {
-            let mut after = text[word.end()..].chars();
-            after.next() == Some(' ') && after.next().is_some_and(|c| c.is_ascii_lowercase())
-        };
+        let article =
+            word.as_str() == "A" && is_article(&text[..word.start()], &text[word.end()..]);
         word.len() == 1 && !article && !numbers(word.as_str(), choices).is_empty()
     };
     let last = ALONE.find_iter(text).filter(is_letter).last();
     last.map_or_else(Vec::new, |word| numbers(word.as_str(), choices))
+}
+
+/// Words behind a letter that begins a sentence ("A is right"), which no article has behind it.
+const VERBS: [&str; 12] = [
+    "is", "was", "because", "since", "as", "and", "or", "would", "seems", "fits", "looks", "has",
+];
+
+/// Whether a capital A is the article: at the beginning of a sentence or a choice's text, before a word in
+/// small letters that is none of [`VERBS`].
+fn is_article(before: &str, after: &str) -> bool {
+    let before = before.trim_end_matches(' ');
+    let inside = before.ends_with(|c: char| c.is_alphanumeric() || ",，、".contains(c));
+    let word = after.strip_prefix(' ').unwrap_or("");
+    let word = word.split(|c| !lower(c)).next().unwrap_or("");
+    !inside && !word.is_empty() && !VERBS.contains(&word)
 }
 
 /// `find_first_capital_letter` and `parse_qa_multiple_answer` of AGIEval's `post_process.py`.
@@ -258,9 +321,65 @@ mod tests {
             ("", None, None),
         ];
         for (text, strict, flexible) in cases {
-            let read = letters(text, &item);
+            let read = letters(text, &item, false);
             assert_eq!(read[0].answer.as_deref(), strict, "strict, {text:?}");
             assert_eq!(read[1].answer.as_deref(), flexible, "flexible, {text:?}");
+        }
+    }
+
+    #[test]
+    fn one_choice_is_what_the_statement_begins_with() {
+        let item = item(ChoiceGold::One(1));
+        let right = [
+            "The answer is B and A is incorrect.",
+            "The correct answer is B, A is wrong because x.",
+            "The answer is (B) A typical cell is small.",
+            "Answer: B\nC is wrong",
+            "答案：B，A错误",
+            "应该选B，不选A",
+            "The answer is B I think.",
+            "The answer is B A is too small.",
+        ];
+        for text in right {
+            let scores = letters(text, &item, false).map(|reading| reading.score);
+            assert_eq!(scores, [Some(1.0), Some(1.0)], "{text:?}");
+        }
+        // Whoever names several has not answered.
+        for text in ["The answer is A and B.", "答案：B、C。", "B, A", "BC"] {
+            let scores = letters(text, &item, false).map(|reading| reading.score);
+            assert_eq!(scores, [Some(0.0), Some(0.0)], "{text:?}");
+        }
+        assert_eq!(
+            letters("The answer is DNA, B", &item, false)[0].answer,
+            None
+        );
+    }
+
+    #[test]
+    fn a_is_read_where_any_other_letter_is() {
+        let item = item(ChoiceGold::One(0));
+        let texts = [
+            "I would pick A because it fits.",
+            "Option A fits.",
+            "It must be A since it fits",
+            "A is right here",
+            "A because it fits",
+            "I'd go for A here",
+        ];
+        for text in texts {
+            let read = |text: &str| letters(text, &item, false)[1].answer.clone();
+            assert_eq!(read(text).as_deref(), Some("A"), "{text:?}");
+            let other = text.replace('A', "C");
+            assert_eq!(read(&other).as_deref(), Some("C"), "{other:?}");
+        }
+        let articles = [
+            "B) A typical cell",
+            "I say B. A cell is small.",
+            "\"A cell\": B",
+        ];
+        for text in articles {
+            let read = &letters(text, &item, false)[1];
+            assert_eq!(read.answer.as_deref(), Some("B"), "{text:?}");
         }
     }
 
@@ -296,12 +415,16 @@ mod tests {
     #[test]
     fn several_right_choices_must_be_named_exactly() {
         let item = item(ChoiceGold::AnyOf(vec![0, 2]));
-        let score = |text: &str| letters(text, &item)[0].score;
+        let score = |text: &str| letters(text, &item, true)[0].score;
         assert_eq!(score("AC"), Some(1.0));
         assert_eq!(score("答案是 C、A"), Some(1.0));
         assert_eq!(score("The answer is (A) and (C)."), Some(1.0));
         assert_eq!(score("A"), Some(0.0));
         assert_eq!(score("ABC"), Some(0.0));
+        assert_eq!(score("答案：AC，B错误"), Some(1.0));
+        assert_eq!(score("The answer is A and C, B is wrong."), Some(1.0));
+        assert_eq!(score("The answer is A and C I think."), Some(1.0));
+        assert_eq!(score("Answer: A, C\nB is wrong"), Some(1.0));
         let read = Reader::AgievalLetters { several: true }.read("选项 A 和 C", &item);
         assert_eq!((read[2].filter, read[2].score), ("official", Some(1.0)));
     }
