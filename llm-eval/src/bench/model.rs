@@ -178,8 +178,10 @@ fn total(scores: &[TokenScore]) -> LogLikelihood {
 }
 
 /// The span of a continuation behind its context (`TemplateLM._encode_pair` of lm-evaluation-harness):
-/// white space at the context's end goes to the continuation, both are encoded together and split at the
-/// length of the encoded context. An empty context is the model's prefix token.
+/// white space at the context's end goes to the continuation; the context is encoded by itself, and of both
+/// encoded together what stands behind its length is the continuation. Where a token of both together
+/// spans the border the model so reads another text: of `http:` and `//x` with SmolLM2 `http`, `:`, `x`.
+/// An empty context is the model's prefix token.
 ///
 /// # Errors
 /// When a text cannot be encoded, or the continuation has no tokens.
@@ -190,25 +192,26 @@ pub fn encode_pair(model: &dyn TokenModel, context: &str, continuation: &str) ->
         if ids.first() != Some(&model.prefix()) {
             ids.insert(0, model.prefix());
         }
-        split(ids, 1)
+        let continuation = ids.split_off(1);
+        let context = ids;
+        Span {
+            context,
+            continuation,
+        }
     } else {
-        let whole = model.encode(&format!("{context}{continuation}"), true)?;
-        let length = model.encode(given, true)?.len();
-        split(whole, length)
+        let mut whole = model.encode(&format!("{context}{continuation}"), true)?;
+        let context = model.encode(given, true)?;
+        let continuation = whole.split_off(context.len().min(whole.len()));
+        Span {
+            context,
+            continuation,
+        }
     };
     match span.context.is_empty() || span.continuation.is_empty() {
         true => Err(Error::Input(format!(
             "`{continuation}` has no tokens of its own behind its context"
         ))),
         false => Ok(span),
-    }
-}
-
-fn split(mut ids: Vec<u32>, at: usize) -> Span {
-    let continuation = ids.split_off(at.min(ids.len()));
-    Span {
-        context: ids,
-        continuation,
     }
 }
 

@@ -16,8 +16,10 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HOME"] = tempfile.mkdtemp()
 
 import lm_eval
+from lm_eval.api.instance import Instance
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.tasks._yaml_loader import load_yaml
+from tokenizers import Tokenizer
 from toy import BOS, EOS, Toy, token_scores
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -177,7 +179,7 @@ def run(tasks, num_fewshot, bos, max_length, subtasks=None):
         for row in samples[name]:
             # The choices' context is the same; it is kept once.
             first, *others = row["arguments"]
-            row["arguments"] = [first] + [[None if a[0] == first[0] else a[0], *a[1:]] for a in others]
+            row["arguments"] = [list(first)] + [[None if a[0] == first[0] else a[0], *a[1:]] for a in others]
     tokens = [[context, continuation, *answer] for _, context, continuation, answer in model.calls]
     return {"num_fewshot": num_fewshot, "bos": bos, "max_length": max_length, "results": results["results"], "n-shot": results["n-shot"], "samples": samples, "tokens": tokens if max_length < 100 else tokens[:4], "raw": model.raw}
 
@@ -248,6 +250,30 @@ def replies():
     return out
 
 
+class Tokenized(Toy):
+    """The toy with the pieces of a real tokenizer, without a beginning token."""
+
+    def __init__(self, path):
+        super().__init__(False, 4096)
+        self.pieces = Tokenizer.from_file(path)
+
+    def tok_encode(self, string, add_special_tokens=None, **kwargs):
+        return self.pieces.encode(string, add_special_tokens=False).ids
+
+
+def pairs():
+    """Contexts and continuations, what the harness makes of them, and the toy's answers."""
+    texts = [("http:", "//x"), ("a b", "c d"), ("Answer:", " A"), ("Answer: ", "A"), ("x \u3000\n", " y z"), ("1", "2 3"), ("It was n", "ever so"), ("答案：", "A 是"), ("", "no context"), ("</s", ">x y")]
+    tokenizer = os.path.join(SHARED, "../../fixtures/tokenizers/smollm2/tokenizer.json")
+    out = {}
+    for name, model in {"toy": Toy(False, 4096), "toy_bos": Toy(True, 4096), "smollm2": Tokenized(tokenizer)}.items():
+        # The toy has no tokens left for a continuation that its last piece swallows.
+        asked = [t for t in texts if len(model.tok_encode(t[0] + t[1])) > len(model.tok_encode(t[0].rstrip())) or not t[0]]
+        model.loglikelihood([Instance("loglikelihood", {}, text, 0) for text in asked])
+        out[name] = [[*pair, context, continuation, *answer] for pair, context, continuation, answer in model.calls]
+    return out
+
+
 def math_pairs():
     """AGIEval's comparison of random answers."""
     is_equiv = load_yaml(f"{TASKS}/agieval/math.yaml")["process_results"].__globals__["is_equiv"]
@@ -304,6 +330,7 @@ def main():
     out["llama_cpp"] = {"bos": llama_cpp(ids, 32, True), "none": llama_cpp(ids[1:], 32, False)}
     out["groups"], out["classification"] = groups(), classification()
     out["replies"], out["math_pairs"] = replies(), math_pairs()
+    out["pairs"] = pairs()
     json.dump(out, open(os.path.join(HERE, "lm_eval.json"), "w"), ensure_ascii=False, separators=(",", ":"))
 
 

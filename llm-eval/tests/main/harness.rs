@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
+use llm_data::Tokenizer;
 use llm_eval::bench::{
-    PythonRandom, Results, Task, TaskOptions, TaskResult, Variant, agieval, ceval, evaluate, gsm8k,
-    mmlu,
+    LanguageModel, PythonRandom, Results, Task, TaskOptions, TaskResult, Variant, agieval, ceval,
+    encode_pair, evaluate, gsm8k, mmlu,
 };
 use serde_json::{Value, json};
 
@@ -272,6 +273,42 @@ fn gsm8k_is_the_harness_s() {
     assert_eq!(
         results[0].unparsable,
         [("strict-match", 11), ("flexible-extract", 2)]
+    );
+}
+
+#[test]
+fn contexts_and_continuations_are_encoded_as_in_the_harness() {
+    let tokenizer = shared("fixtures/tokenizers/smollm2");
+    let tokenizer = tokenizer.map(|dir| Tokenizer::from_dir(dir).unwrap());
+    type Row = (String, String, Vec<u32>, Vec<u32>, f64, bool);
+    let goldens: HashMap<String, Vec<Row>> =
+        serde_json::from_value(golden()["pairs"].clone()).unwrap();
+    assert_eq!(goldens.len(), 3);
+    for (name, rows) in goldens {
+        let mut toy = Toy::new(name == "toy_bos", 4096);
+        if name == "smollm2" {
+            let Some(tokenizer) = &tokenizer else {
+                continue;
+            };
+            toy.tokenizer = Some(tokenizer.clone());
+        }
+        for (context, text, given, continuation, sum, greedy) in rows {
+            let place = format!("{name}: {context:?} {text:?}");
+            let span = encode_pair(&toy, &context, &text).unwrap();
+            assert_eq!(
+                (span.context, span.continuation),
+                (given, continuation),
+                "{place}"
+            );
+            let got = toy.loglikelihood(&[(context, text)]).unwrap()[0];
+            assert!((got.sum - sum).abs() < 1e-9, "{place}");
+            assert_eq!(got.greedy, greedy, "{place}");
+        }
+    }
+    let error = encode_pair(&Toy::new(false, 9), "a", "b").unwrap_err();
+    assert!(
+        error.to_string().contains("no tokens of its own"),
+        "{error}"
     );
 }
 

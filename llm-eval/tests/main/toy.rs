@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use llm_data::Tokenizer;
 use llm_eval::Result;
 use llm_eval::bench::{Generation, LanguageModel, Span, TokenModel, TokenScore};
 use regex::Regex;
@@ -18,6 +19,8 @@ pub(crate) struct Toy {
     pub(crate) replies: HashMap<String, String>,
     /// What it was asked to score.
     pub(crate) calls: RefCell<Vec<Span>>,
+    /// Whose pieces its tokens are; by default words and characters.
+    pub(crate) tokenizer: Option<Tokenizer>,
     pieces: Regex,
 }
 
@@ -28,6 +31,7 @@ impl Toy {
             max_length,
             replies: HashMap::new(),
             calls: RefCell::default(),
+            tokenizer: None,
             pieces: Regex::new(r"(?s) ?[A-Za-z0-9]+|.").unwrap(),
         }
     }
@@ -53,6 +57,9 @@ fn hashes(ids: &[u32]) -> Vec<u64> {
 
 impl TokenModel for Toy {
     fn encode(&self, text: &str, bos: bool) -> Result<Vec<u32>> {
+        if let Some(tokenizer) = &self.tokenizer {
+            return Ok(tokenizer.encode(text)?);
+        }
         let prefix = (bos && self.bos).then_some(BOS);
         let ids = self
             .pieces
