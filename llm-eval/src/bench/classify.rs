@@ -5,11 +5,13 @@ mod result;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use regex::Regex;
 use serde::Serialize;
 
 use super::metric::Estimate;
 use super::model::{Generation, LanguageModel};
 use super::table::{At, jsonl};
+use crate::pattern::pattern;
 use crate::{Error, Result};
 
 /// Texts that go to the model at once.
@@ -137,7 +139,8 @@ impl Classifier {
     }
 
     /// The label of a reply: the last one stated behind the subject's name, or else the one label that the
-    /// reply names; `None` where there is none or several are named.
+    /// reply names; `None` where there is none or several are named. One that is denied ("not positive",
+    /// 不积极) is not named.
     pub fn parse(&self, reply: &str) -> Option<usize> {
         let reply = reply.to_lowercase();
         let stated = format!("{}:", self.subject.to_lowercase());
@@ -168,7 +171,7 @@ impl Classifier {
     }
 
     /// The labels that occur in a text as words of their own. One inside another (`positive` in
-    /// `very positive`) counts only where it also stands alone.
+    /// `very positive`) counts only where it also stands alone. Those that are denied are left out.
     fn named(&self, text: &str) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.labels.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(self.labels[*index].len()));
@@ -182,7 +185,9 @@ impl Classifier {
                 let before = text[..at].chars().next_back().is_some_and(is_ascii_word);
                 let after = text[end..].chars().next().is_some_and(is_ascii_word);
                 if !before && !after {
-                    found.push(index);
+                    if !DENIED.is_match(&text[..at]) {
+                        found.push(index);
+                    }
                     text.replace_range(at..end, "\n");
                     from = at;
                 } else {
@@ -311,6 +316,19 @@ pub fn compare(
     })
 }
 
+// What denies the label that comes next, in small letters; words between are those that do not turn the
+// sense ("not a very positive text", 不是很积极; but not "not only positive").
+pattern!(DENIED, &{
+    let between = "an?|the|any|at|all|very|really|quite|so|too|that|entirely|exactly|clearly|particularly|\
+                   especially|necessarily|purely|truly|be|been|being|to|as|appear|seem|sound|look|feel|\
+                   considered|called|classified|labell?ed";
+    let english = format!(
+        r"\b(?:(?:not|no|never|neither|nor|cannot|hardly|without)|[a-z]+n['’]t)\s+(?:(?:{between})\s+)*|\bnon-?\s*"
+    );
+    let chinese = "(?:[不非无未没别]|没有|谈不上|算不上)(?:是|能|会|算|属于|被|认为|有|很|太|够|大|怎么|那么|特别|十分|非常|真的|完全)*";
+    format!(r#"(?:{english}|{chinese})["'“‘「*_]*$"#)
+});
+
 fn is_ascii_word(c: char) -> bool {
     c.is_ascii_alphanumeric()
 }
@@ -350,6 +368,38 @@ mod tests {
         let reply = " positive words\nREASONING: …\nSentiment: **Negative**";
         assert_eq!(clues.parse(reply), Some(1));
         assert_eq!(clues.parse("I cannot say"), None);
+    }
+
+    #[test]
+    fn a_denied_label_is_not_named() {
+        let mut direct = classifier(Style::Direct);
+        let denied = [
+            "The text is not positive.",
+            "Sentiment: not positive",
+            "It isn't a very positive text",
+            "It does not seem **positive**.",
+            "non-positive",
+            "neither positive nor negative",
+        ];
+        for text in denied {
+            assert_eq!(direct.parse(text), None, "{text}");
+        }
+        assert_eq!(direct.parse("It is not positive but negative."), Some(1));
+        assert_eq!(direct.parse("negative, not positive"), Some(1));
+        assert_eq!(direct.parse("Not only positive"), Some(0));
+        assert_eq!(direct.parse("I do not doubt it: positive"), Some(0));
+        direct.labels = ["积极", "消极"].map(str::to_owned).to_vec();
+        for text in ["不积极", "这段话不是很积极。", "并非“消极”", "没有积极"]
+        {
+            assert_eq!(direct.parse(text), None, "{text}");
+        }
+        assert_eq!(direct.parse("不是消极而是积极"), Some(0));
+        assert_eq!(direct.parse("非常积极"), Some(0));
+        assert_eq!(direct.parse("无疑是消极"), Some(1));
+        // Labels that deny themselves.
+        direct.labels = ["spam", "not spam"].map(str::to_owned).to_vec();
+        assert_eq!(direct.parse("This is not spam."), Some(1));
+        assert_eq!(direct.parse("spam"), Some(0));
     }
 
     #[test]
