@@ -69,7 +69,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn run(&self) -> Result<()> {
         self.check()?;
-        let work = self.tasks.load()?;
+        let work = self.tasks.load(self.endpoint.is_some() || self.chat)?;
         let judge = self.judge.open(&self.server)?;
         let judge = judge.as_ref();
         let cache = self.open_cache(judge.is_some())?;

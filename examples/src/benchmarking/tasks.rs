@@ -72,8 +72,11 @@ pub(super) enum Benchmark {
 enum How {
     /// The likeliest choice
     Likelihood,
-    /// The letter in a generated reply
+    /// The letter in what is generated: a chat model's whole reply, or without --endpoint and --chat the rest of
+    /// the line behind the prompt
     Generated,
+    /// The letter in the first line generated, whatever the model: the harness's mmlu_generative
+    FirstLine,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -128,11 +131,11 @@ impl TaskArgs {
         bail!("{option} belongs to --task {}", names.join(" or "))
     }
 
-    /// Reads the files.
-    pub(super) fn load(&self) -> Result<Vec<Work>> {
+    /// Reads the files, to ask a model that chats, or by its tokens.
+    pub(super) fn load(&self, chats: bool) -> Result<Vec<Work>> {
         let pairs = self.task.iter().zip(&self.data);
         let mut work: Vec<Work> = pairs
-            .map(|(task, data)| self.work(*task, data))
+            .map(|(task, data)| self.work(*task, data, chats))
             .collect::<Result<_>>()?;
         let Some(most) = self.max_tokens else {
             return Ok(work);
@@ -156,11 +159,12 @@ impl TaskArgs {
         }
     }
 
-    fn work(&self, task: Benchmark, data: &Path) -> Result<Work> {
+    fn work(&self, task: Benchmark, data: &Path, chats: bool) -> Result<Work> {
         let options = TaskOptions {
             variant: Variant::by_name(self.variant.as_deref().unwrap_or("harness"))?,
             answers: match self.answers {
-                Some(How::Generated) => Answers::Generated,
+                Some(How::Generated) if chats => Answers::Reply,
+                Some(How::Generated | How::FirstLine) => Answers::Generated,
                 Some(How::Likelihood) | None => Answers::Likelihood,
             },
             num_fewshot: self.num_fewshot,

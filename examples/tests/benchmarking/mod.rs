@@ -187,7 +187,7 @@ fn a_model_on_this_machine_judges_belles_answers() {
 #[test]
 fn multiple_choice_on_a_server_is_generated_or_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(|_| "The answer is (B).\nBecause".to_owned());
+    let server = Server::start(|_| "Let me think.\n\nA is small.\nThe answer is (B).".to_owned());
     let mut options = format!(
         "--model any --endpoint {} --task mmlu --json",
         server.endpoint
@@ -205,9 +205,15 @@ fn multiple_choice_on_a_server_is_generated_or_refused() {
     assert_eq!(server.count(), 0);
     options += " --answers generated";
     let results: Value = serde_json::from_str(&succeed(&mut ask(&options))).unwrap();
-    let figure = &results["results"]["mmlu"]["exact_match,strict"];
-    assert!(figure.is_number(), "{results}");
+    let figures = &results["results"]["mmlu_anatomy"];
+    assert!(figures["exact_match,strict"].as_f64().unwrap() > 0.0);
+    assert_eq!(figures["unparsable,strict"], Value::Null);
     assert!(server.count() > 0);
+    // The harness's rule looks at the first line alone.
+    let first = options.replace("generated", "first-line");
+    let results: Value = serde_json::from_str(&succeed(&mut ask(&first))).unwrap();
+    let figures = &results["results"]["mmlu_anatomy"];
+    assert_eq!(figures["unparsable,strict"], 9);
 }
 
 #[test]

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::filter::Reader;
 use super::table::{At, chosen, jsonl, names};
-use super::task::{ChoiceGold, Gold, Item, Output, Sampler, Task, TaskOptions, Variant};
-use super::{Answers, GroupResult, TaskResult, aggregate};
+use super::task::{
+    Answers, ChoiceGold, Gold, Item, Output, REPLY_TOKENS, Sampler, Task, TaskOptions, Variant,
+};
+use super::{GroupResult, TaskResult, aggregate};
 use crate::{Error, Result};
 
 /// What a data set is, which decides its prompt.
@@ -84,7 +86,10 @@ pub fn load(dir: impl AsRef<Path>, options: &TaskOptions) -> Result<Vec<Task>> {
     }
     let mut there = names(dir, ".jsonl")?;
     there.retain(|name| DATASETS.contains(&name.as_str()));
-    let generated = variant == Variant::Official || options.answers == Answers::Generated;
+    let answers = match variant {
+        Variant::Official => Answers::Reply,
+        _ => options.answers,
+    };
     let task = |name: &String| {
         let kind = kind(name)?;
         Ok(Task {
@@ -100,7 +105,7 @@ pub fn load(dir: impl AsRef<Path>, options: &TaskOptions) -> Result<Vec<Task>> {
             sampler: Sampler::FirstN,
             fewer_shots_to_fit: false,
             items: items(&dir.join(format!("{name}.jsonl")), name)?,
-            output: output(kind, generated),
+            output: output(kind, answers),
         })
     };
     chosen("data set of AGIEval here", &options.subjects, there)?
@@ -109,29 +114,29 @@ pub fn load(dir: impl AsRef<Path>, options: &TaskOptions) -> Result<Vec<Task>> {
         .collect()
 }
 
-fn output(kind: Kind, generated: bool) -> Output {
-    if !kind.cloze && !generated {
-        return Output::Choices;
-    }
-    let (until, reader) = match kind.cloze {
-        true => (vec!["Q:".to_owned()], Reader::AgievalMath),
-        false => (
-            Vec::new(),
-            Reader::AgievalLetters {
-                several: kind.several,
-            },
-        ),
+fn output(kind: Kind, answers: Answers) -> Output {
+    let reader = match kind.cloze {
+        true => Reader::AgievalMath,
+        false => Reader::AgievalLetters {
+            several: kind.several,
+        },
+    };
+    let (until, max_tokens) = match (kind.cloze, answers) {
+        (false, Answers::Likelihood) => return Output::Choices,
+        (false, Answers::Generated) => (Vec::new(), 32),
+        (true, Answers::Likelihood | Answers::Generated) => (vec!["Q:".to_owned()], 32),
+        (_, Answers::Reply) => (Vec::new(), REPLY_TOKENS),
     };
     Output::Generate {
         until,
-        max_tokens: 32,
+        max_tokens,
         reader,
     }
 }
 
 /// The task that completions of one data set are scored as.
 pub(super) fn generated(path: &Path, name: &str) -> Result<(Vec<Item>, Output)> {
-    Ok((items(path, name)?, output(kind(name)?, true)))
+    Ok((items(path, name)?, output(kind(name)?, Answers::Generated)))
 }
 
 fn items(path: &Path, name: &str) -> Result<Vec<Item>> {

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::filter::Reader;
 use super::table::{At, chosen, csv, names};
 use super::task::{
-    Answers, ChoiceGold, Gold, Item, Output, Sampler, Task, TaskOptions, Variant, letters,
+    Answers, ChoiceGold, Gold, Item, Output, REPLY_TOKENS, Sampler, Task, TaskOptions, Variant,
+    letters,
 };
 use super::{GroupResult, TaskResult, aggregate, python};
 use crate::Result;
@@ -144,15 +145,17 @@ pub fn load(dir: impl AsRef<Path>, options: &TaskOptions) -> Result<Vec<Task>> {
         .collect()
 }
 
-/// How choices named by letters are answered: the harness's `mmlu` or `mmlu_generative`.
+/// How choices named by letters are answered: the harness's `mmlu` or `mmlu_generative`, or a reply.
 pub(super) fn output(answers: Answers) -> Output {
-    match answers {
-        Answers::Likelihood => Output::Choices,
-        Answers::Generated => Output::Generate {
-            until: vec!["</s>".to_owned(), "\n".to_owned()],
-            max_tokens: 256,
-            reader: Reader::Letters,
-        },
+    let (until, max_tokens) = match answers {
+        Answers::Likelihood => return Output::Choices,
+        Answers::Generated => (vec!["</s>".to_owned(), "\n".to_owned()], 256),
+        Answers::Reply => (Vec::new(), REPLY_TOKENS),
+    };
+    Output::Generate {
+        until,
+        max_tokens,
+        reader: Reader::Letters,
     }
 }
 

@@ -66,9 +66,16 @@ pub enum Answers {
     /// The likeliest of the choices.
     #[default]
     Likelihood,
-    /// A generated text from which the letter is read; for chat servers.
+    /// The letter in what a model writes behind the prompt, to the end of the line: the harness's
+    /// `mmlu_generative`, and the same for C-Eval and AGIEval (32 tokens, as the harness's AGIEval has).
     Generated,
+    /// The letter in the whole reply of a chat model, which may think aloud first: up to 1024 tokens,
+    /// ended by no text.
+    Reply,
 }
+
+/// The most tokens of [`Answers::Reply`].
+pub(super) const REPLY_TOKENS: usize = 1024;
 
 /// What all loaders take.
 #[derive(Debug, Clone, Default)]

@@ -24,6 +24,7 @@ mod perplexities;
 mod properties;
 mod ratings;
 mod replay;
+mod replies;
 mod report;
 mod report_figures;
 mod scoring;
