@@ -20,8 +20,6 @@ struct Kind {
     cloze: bool,
     /// Several choices may be right.
     several: bool,
-    /// The harness counts it as English although its prompt's language decides `chinese`.
-    english_group: bool,
 }
 
 /// The data sets.
@@ -64,14 +62,13 @@ fn kind(name: &str) -> Result<Kind> {
         chinese,
         cloze: ["math", "gaokao-mathcloze"].contains(&name),
         several: ["jec-qa-kd", "jec-qa-ca", "gaokao-physics"].contains(&name),
-        english_group: !chinese,
     })
 }
 
 /// The data sets of `dir/<name>.jsonl`: objects with passage, question, options (`"(A)…"`), label (a letter
 /// or a list of them), answer. Both variants ask with AGIEval's zero-shot prompt. `harness` takes the
-/// likeliest choice and counts it right where it is one of the right ones; `official` generates, reads the
-/// letters, and wants all of the right ones and no other.
+/// likeliest choice and counts it right where it is one of the right ones; `official` generates a whole
+/// reply ([`Answers::Reply`]), reads the letters, and wants all of the right ones and no other.
 ///
 /// # Errors
 /// When a file cannot be read, a row is not as above, shots are asked for, or a name is unknown.
@@ -227,17 +224,17 @@ fn labels(at: At<'_>, row: &Value, choices: usize) -> Result<Vec<usize>> {
 
 /// `agieval`, `agieval_en` and `agieval_cn`, as far as they have results: each question counts the same.
 pub fn groups(results: &[TaskResult]) -> Vec<GroupResult> {
-    let of = |english: Option<bool>| -> Vec<&TaskResult> {
+    let of = |chinese: Option<bool>| -> Vec<&TaskResult> {
         let inside = |task: &&TaskResult| {
             let kind = task.name.starts_with("agieval_").then(|| kind(&task.alias));
-            matches!(kind, Some(Ok(kind)) if english.is_none_or(|e| e == kind.english_group))
+            matches!(kind, Some(Ok(kind)) if chinese.is_none_or(|c| c == kind.chinese))
         };
         results.iter().filter(inside).collect()
     };
     let groups = [
         ("agieval", of(None)),
-        ("agieval_en", of(Some(true))),
-        ("agieval_cn", of(Some(false))),
+        ("agieval_en", of(Some(false))),
+        ("agieval_cn", of(Some(true))),
     ];
     let there = groups.iter().filter(|(_, tasks)| !tasks.is_empty());
     let mut made: Vec<_> = there
