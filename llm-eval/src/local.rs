@@ -348,7 +348,7 @@ impl LanguageModel for LocalModel {
     }
 
     /// Contexts that leave no room for the tokens to generate lose their beginning.
-    fn generate(&self, requests: &[Generation]) -> Result<Vec<String>> {
+    fn generate(&self, requests: &[Generation]) -> Result<Vec<Option<String>>> {
         let mut prompts = Vec::with_capacity(requests.len());
         for request in requests {
             let mut ids = self.tokenizer.encode_sequence(&request.context)?;
@@ -365,7 +365,7 @@ impl LanguageModel for LocalModel {
         }
         let mut order: Vec<usize> = (0..requests.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(prompts[*index].len()));
-        let mut texts = vec![String::new(); requests.len()];
+        let mut texts = vec![None; requests.len()];
         let mut rest = &order[..];
         while let [longest, ..] = rest {
             let width = prompts[*longest].len() + requests[*longest].max_tokens;
@@ -374,7 +374,7 @@ impl LanguageModel for LocalModel {
             let ids: Vec<_> = batch.iter().map(|index| prompts[*index].clone()).collect();
             let asked: Vec<_> = batch.iter().map(|index| &requests[*index]).collect();
             for (index, text) in batch.iter().zip(self.generate_batch(&ids, &asked)?) {
-                texts[*index] = text;
+                texts[*index] = Some(text);
             }
         }
         Ok(texts)

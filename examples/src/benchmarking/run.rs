@@ -172,7 +172,7 @@ impl Run {
         })?;
         let failed = runner.counts()?.failed;
         if failed > 0 {
-            eprintln!("warning: {failed} questions got no reply, and count as answered by nothing");
+            eprintln!("warning: {failed} questions got no reply, and are not scored");
         }
         Ok(results)
     }

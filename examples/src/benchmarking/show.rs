@@ -15,6 +15,12 @@ pub(super) fn print(results: &Results) -> Result<()> {
                 task.name, task.sample_len
             ))?;
         }
+        if task.no_reply > 0 {
+            say(format_args!(
+                "{:32} {} questions without a reply, not scored",
+                "", task.no_reply
+            ))?;
+        }
         for (filter, count) in task.unparsable.iter().filter(|(_, count)| *count > 0) {
             say(format_args!(
                 "{:32} {count} replies without an answer ({filter})",

@@ -98,8 +98,8 @@ pub struct Classification {
     pub unparsable: Vec<usize>,
     /// The labels given, text by text.
     pub predicted: Vec<Option<usize>>,
-    /// The replies.
-    pub replies: Vec<String>,
+    /// The replies; a text without one is in none of the figures.
+    pub replies: Vec<Option<String>>,
 }
 
 impl Classifier {
@@ -214,7 +214,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When the labels are fewer than two, twice the same or empty, a text's or shot's label is none of
-    /// them, or the model fails.
+    /// them, or the model fails or replies to none.
     pub fn run(
         &self,
         model: &dyn LanguageModel,
@@ -229,9 +229,17 @@ impl Classifier {
             replies.extend(model.generate(requests)?);
             progress(replies.len(), texts.len());
         }
-        let predicted: Vec<_> = replies.iter().map(|reply| self.parse(reply)).collect();
-        let mut result = compare(&gold, &predicted, self.labels.len())?;
-        result.replies = replies;
+        let label = |reply: &Option<String>| self.parse(reply.as_deref()?);
+        let predicted: Vec<_> = replies.iter().map(label).collect();
+        let pairs = gold.into_iter().zip(predicted.iter().copied());
+        let answered = pairs.zip(&replies).filter(|(_, reply)| reply.is_some());
+        let (gold, given): (Vec<_>, Vec<_>) = answered.map(|(pair, _)| pair).unzip();
+        if given.is_empty() && !texts.is_empty() {
+            let reason = format!("none of {} texts got a reply", texts.len());
+            return Err(Error::Input(reason));
+        }
+        let mut result = compare(&gold, &given, self.labels.len())?;
+        (result.predicted, result.replies) = (predicted, replies);
         Ok(result)
     }
 

@@ -36,6 +36,13 @@ pub struct Sample {
     pub parsed: bool,
 }
 
+impl Sample {
+    /// Whether no reply came; the question is in no figure then.
+    pub fn unanswered(&self) -> bool {
+        self.resps == json!([[null]])
+    }
+}
+
 /// What a task comes to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskResult {
@@ -53,6 +60,8 @@ pub struct TaskResult {
     pub original: usize,
     /// Questions answered.
     pub sample_len: usize,
+    /// Questions to which no reply came; they are in no figure.
+    pub no_reply: usize,
     /// `metric,filter` and its value.
     pub metrics: Vec<(String, Estimate)>,
     /// For each filter, how many replies held no answer.
@@ -245,21 +254,27 @@ fn generate(
             doc_id,
             prompt.item,
             arguments,
-            truncate_at(text, &request.until),
+            text.as_deref()
+                .map(|text| truncate_at(text, &request.until)),
         ));
     }
     Ok(samples)
 }
 
-/// The samples of a generated text, one for each filter.
+/// The samples of a generated text, one for each filter; without a score where there is no text.
 fn read(
     reader: Reader,
     doc_id: usize,
     item: &Item,
     arguments: [Value; 2],
-    text: &str,
+    text: Option<&str>,
 ) -> Vec<Sample> {
-    let readings = reader.read(text, item).into_iter();
+    let readings = reader.read(text.unwrap_or(""), item).into_iter();
+    let readings = readings.map(|reading| super::filter::Reading {
+        answer: reading.answer.filter(|_| text.is_some()),
+        score: reading.score.filter(|_| text.is_some()),
+        ..reading
+    });
     let sample = |reading: super::filter::Reading| Sample {
         doc_id,
         doc: item.doc.clone(),
@@ -269,6 +284,7 @@ fn read(
         // AGIEval's MATH and texts that are not scored have no filter.
         filtered_resps: match reader {
             Reader::AgievalMath | Reader::Free => json!([text]),
+            _ if text.is_none() => json!([null]),
             _ => json!([reading.answer.as_deref().unwrap_or(INVALID)]),
         },
         filter: reading.filter,
@@ -295,7 +311,8 @@ pub(super) fn read_all(task: &Task, completions: &[String]) -> Result<TaskResult
     let pairs = task.items.iter().zip(completions).enumerate();
     let samples = pairs.flat_map(|(doc_id, (item, text))| {
         let arguments = [json!(item.text), json!({"until": until})];
-        read(*reader, doc_id, item, arguments, truncate_at(text, until))
+        let text = Some(truncate_at(text, until));
+        read(*reader, doc_id, item, arguments, text)
     });
     Ok(result(task, samples.collect(), completions.len()))
 }
@@ -321,7 +338,7 @@ fn target(gold: &Gold) -> String {
     }
 }
 
-fn result(task: &Task, mut samples: Vec<Sample>, sample_len: usize) -> TaskResult {
+fn result(task: &Task, mut samples: Vec<Sample>, asked: usize) -> TaskResult {
     let mut filters: Vec<&'static str> = Vec::new();
     for sample in &samples {
         if !filters.contains(&sample.filter) {
@@ -331,7 +348,10 @@ fn result(task: &Task, mut samples: Vec<Sample>, sample_len: usize) -> TaskResul
     samples.sort_by_key(|sample| filters.iter().position(|filter| *filter == sample.filter));
     let mut metrics: Vec<(String, Vec<f64>)> = Vec::new();
     let mut unparsable: Vec<_> = filters.iter().map(|filter| (*filter, 0)).collect();
-    for sample in &samples {
+    let (unanswered, answered): (Vec<_>, Vec<_>) = samples.iter().partition(|s| s.unanswered());
+    // Each question has a sample of each filter.
+    let no_reply = unanswered.len() / filters.len().max(1);
+    for sample in answered {
         for (name, value) in &sample.metrics {
             let key = format!("{name},{}", sample.filter);
             match metrics.iter_mut().find(|(k, _)| *k == key) {
@@ -350,7 +370,8 @@ fn result(task: &Task, mut samples: Vec<Sample>, sample_len: usize) -> TaskResul
         version: task.version,
         num_fewshot: task.num_fewshot,
         original: task.items.len(),
-        sample_len,
+        sample_len: asked - no_reply,
+        no_reply,
         metrics: metrics
             .into_iter()
             .map(|(key, values)| (key, Estimate::of(&values)))

@@ -121,11 +121,11 @@ pub trait LanguageModel {
     /// The model by its token ids; `None` where only its text can be had, as from a chat server.
     fn tokens(&self) -> Option<&dyn TokenModel>;
 
-    /// Continues each text greedily.
+    /// Continues each text greedily; `None` for one to which no reply came.
     ///
     /// # Errors
     /// When the model fails.
-    fn generate(&self, requests: &[Generation]) -> Result<Vec<String>>;
+    fn generate(&self, requests: &[Generation]) -> Result<Vec<Option<String>>>;
 
     /// Σ ln p of each continuation behind its context; see [`encode_pair`].
     ///

@@ -26,7 +26,8 @@ pub struct Results {
 impl Results {
     /// The harness's `results_*.json`: `results`, `groups`, `group_subtasks`, `configs`, `versions`,
     /// `n-shot`, `higher_is_better`, `n-samples`, `config`, `model_name`. Standard errors that cannot be
-    /// had are `"N/A"`. Replies without an answer are counted in a key of our own, `unparsable,<filter>`.
+    /// had are `"N/A"`. Keys of our own count replies without an answer, `unparsable,<filter>`, and
+    /// questions to which no reply came, `no_reply`, which are in no figure.
     pub fn to_json(&self) -> Value {
         let by_task = |value: fn(&TaskResult) -> Value| -> Map<String, Value> {
             self.tasks
@@ -155,6 +156,9 @@ fn task_metrics(task: &TaskResult) -> Value {
     }
     for (filter, count) in task.unparsable.iter().filter(|(_, count)| *count > 0) {
         json[format!("unparsable,{filter}")] = json!(count);
+    }
+    if task.no_reply > 0 {
+        json["no_reply"] = json!(task.no_reply);
     }
     for (key, figure) in &task.extra {
         json[key] = figure.clone();

@@ -13,8 +13,8 @@ const MOST_STOPS: usize = 4;
 ///
 /// Each context is one user message, answered at temperature 0. Likelihoods of given texts a chat server
 /// cannot give (its log-probabilities are those of its own replies), so choices need
-/// [`Answers::Generated`](super::Answers::Generated). A question that fails and is skipped counts as an empty
-/// reply, which holds no answer.
+/// [`Answers::Reply`](super::Answers::Reply). A question that fails and is skipped has no reply, and is in no
+/// figure.
 ///
 /// ```
 /// use llm_data::generate::{ChatReply, ChatRequest, ReplyCache, RunOptions, Runner};
@@ -29,7 +29,7 @@ const MOST_STOPS: usize = 4;
 ///     until: vec!["\n".to_owned()],
 ///     max_tokens: 16,
 /// };
-/// assert_eq!(ChatServer::new(&runner, "any").generate(&[request])?, ["B"]);
+/// assert_eq!(ChatServer::new(&runner, "any").generate(&[request])?, [Some("B".to_owned())]);
 /// # Ok(())
 /// # }
 /// ```
@@ -80,13 +80,12 @@ impl LanguageModel for ChatServer<'_> {
         None
     }
 
-    fn generate(&self, requests: &[Generation]) -> Result<Vec<String>> {
+    fn generate(&self, requests: &[Generation]) -> Result<Vec<Option<String>>> {
         let questions: Vec<_> = requests.iter().map(|one| self.question(one)).collect();
         let replies = self.runner.ask_all(&questions)?;
         let text = |(reply, request): (Option<llm_data::generate::ChatReply>, &Generation)| {
-            let choice = reply.and_then(|reply| reply.choices.into_iter().next());
-            let text = choice.map(|choice| choice.text).unwrap_or_default();
-            truncate_at(&text, &request.until).to_owned()
+            let choice = reply?.choices.into_iter().next()?;
+            Some(truncate_at(&choice.text, &request.until).to_owned())
         };
         Ok(replies.into_iter().zip(requests).map(text).collect())
     }

@@ -93,7 +93,7 @@ impl BelleJudge {
 
     /// Judges the answers of a run of [`belle::load`](super::load)'s task by `model`. The result gets the
     /// metric `score`, with the classes and `all` as its filters; answers without a verdict are in no mean
-    /// and counted as unparsable.
+    /// and counted as unparsable. Where no answer came ([`unanswered`](crate::bench::Sample::unanswered)) nothing is judged.
     ///
     /// # Errors
     /// Those of [`Judge::run`].
@@ -103,7 +103,8 @@ impl BelleJudge {
         model: &str,
         result: &mut TaskResult,
     ) -> Result<Judgments> {
-        let answered = result.samples.iter().map(|sample| {
+        let answered = result.samples.iter().filter(|s| !s.unanswered());
+        let answered = answered.map(|sample| {
             let answer = sample.resps[0][0].as_str().unwrap_or_default();
             (sample.doc_id, &sample.doc, answer)
         });
@@ -159,9 +160,10 @@ impl BelleJudge {
     }
 }
 
-/// Enters the scores of a task's samples, which have their order.
+/// Enters the scores of a task's samples that have an answer, which have their order.
 fn enter(result: &mut TaskResult, scores: &[(&str, Option<f64>)]) {
-    for (sample, (_, score)) in result.samples.iter_mut().zip(scores) {
+    let answered = result.samples.iter_mut().filter(|s| !s.unanswered());
+    for (sample, (_, score)) in answered.zip(scores) {
         sample.metrics = score.iter().map(|score| ("score", *score)).collect();
         sample.parsed = score.is_some();
     }

@@ -18,6 +18,7 @@ impl Classifier {
         let samples = texts.iter().zip(self.requests(texts)).enumerate();
         let samples = samples.map(|(doc_id, (text, request))| {
             let predicted = figures.predicted[doc_id];
+            let answered = !matches!(figures.replies.get(doc_id), Some(None));
             let label = predicted.map_or(INVALID, |label| &*self.labels[label]);
             let right = label.to_lowercase() == text.label.to_lowercase();
             let settings = json!({"until": request.until, "do_sample": false, "temperature": 0.0,
@@ -28,13 +29,17 @@ impl Classifier {
                 target: text.label.clone(),
                 arguments: vec![[json!(request.context), settings]],
                 resps: json!([[figures.replies.get(doc_id)]]),
-                filtered_resps: json!([label]),
+                filtered_resps: json!([answered.then_some(label)]),
                 filter: "none",
-                metrics: vec![("acc", f64::from(u8::from(right)))],
+                metrics: match answered {
+                    true => vec![("acc", f64::from(u8::from(right)))],
+                    false => Vec::new(),
+                },
                 predicted,
                 parsed: predicted.is_some(),
             }
         });
+        let no_reply = figures.replies.iter().filter(|r| r.is_none()).count();
         let f1 = Estimate {
             value: figures.macro_f1,
             stderr: None,
@@ -46,7 +51,8 @@ impl Classifier {
             version: 0.0,
             num_fewshot: self.shots.len(),
             original: texts.len(),
-            sample_len: texts.len(),
+            sample_len: texts.len() - no_reply,
+            no_reply,
             metrics: vec![
                 ("acc,none".to_owned(), figures.accuracy),
                 ("f1_macro,none".to_owned(), f1),
