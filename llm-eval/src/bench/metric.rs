@@ -53,13 +53,14 @@ pub(super) fn find(metrics: &[(String, Estimate)], key: &str) -> Option<Estimate
 }
 
 /// Metrics over several tasks: each question counts the same (`by_size`), with the pooled standard error,
-/// or each task does. A metric counts where every task has it. Formulas: `aggregate_subtask_metrics`,
-/// `pooled_sample_stderr` and `unweighted_mean_stderr` of lm-evaluation-harness.
+/// or each task does. A metric counts where every task that has answers has it. Formulas:
+/// `aggregate_subtask_metrics`, `pooled_sample_stderr` and `unweighted_mean_stderr` of
+/// lm-evaluation-harness.
 pub fn aggregate(name: &str, alias: &str, tasks: &[&TaskResult], by_size: bool) -> GroupResult {
-    let first = tasks.first().map_or(&[][..], |task| &task.metrics);
+    let answered = || tasks.iter().filter(|task| task.sample_len > 0);
+    let first = answered().next().map_or(&[][..], |task| &task.metrics);
     let metrics = first.iter().filter_map(|(key, _)| {
-        let parts: Option<Vec<_>> = tasks
-            .iter()
+        let parts: Option<Vec<_>> = answered()
             .map(|task| Some((task.metric(key)?, task.sample_len as f64)))
             .collect();
         Some((key.clone(), combine(&parts?, by_size)))

@@ -125,6 +125,18 @@ fn a_question_without_a_reply_is_in_no_figure_and_counted() {
     assert_eq!(result.sample_len, 9 - wrong.len());
     assert_eq!(result.metric("exact_match,strict").unwrap().value, 1.0);
     assert_eq!(result.unparsable, [("strict", 0), ("flexible", 0)]);
+    // A subject without any reply does not take its group's figures away.
+    let none = skipping(
+        |_| true,
+        |runner| {
+            let server = ChatServer::new(runner, "chat");
+            evaluate(&task, &server, None, &mut |_, _| {}).unwrap()
+        },
+    );
+    assert_eq!((none.sample_len, none.metrics.len()), (0, 0));
+    let groups = mmlu::groups(&[none, result.clone()]);
+    let share = groups[0].metric("exact_match,strict").unwrap().value;
+    assert_eq!((share, groups[0].sample_len), (1.0, 9 - wrong.len()));
     let results = Results {
         model: "chat".to_owned(),
         config: serde_json::Map::new(),
