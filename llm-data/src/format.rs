@@ -17,6 +17,7 @@ use crate::load::Problems;
 use crate::record::{Conversation, Message, size_of_map, type_name};
 
 pub use loss::Loss;
+pub(crate) use read::{alpaca_record, seed_task, sharegpt};
 
 /// A format of data files. Each record is one JSON value (or one row of a Parquet file).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

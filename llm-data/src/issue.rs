@@ -48,9 +48,7 @@ pub enum Reason {
         /// The type that is there.
         got: &'static str,
     },
-    /// ShareGPT: a `from` that is no known role.
-    UnknownRole(String),
-    /// A role that no format knows, where calls of functions are accepted.
+    /// A role that no format knows.
     NoSuchRole(String),
     /// Two lists that belong together and are not of the same length.
     Lengths {
@@ -83,7 +81,7 @@ impl Reason {
             Self::Empty => "empty_field",
             Self::NoFormat { .. } => "no_format",
             Self::WrongType { .. } => "wrong_type",
-            Self::UnknownRole(_) | Self::NoSuchRole(_) => "unknown_role",
+            Self::NoSuchRole(_) => "unknown_role",
             Self::Lengths { .. } => "lengths_differ",
             Self::UnknownField { .. } => "unknown_field",
             Self::NoSpeaker => "no_speaker",
@@ -106,12 +104,6 @@ impl fmt::Display for Reason {
                 write!(f, "of no known format ({found}); name one of: {known}")
             }
             Self::WrongType { expected, got } => write!(f, "expected {expected}, got {got}"),
-            Self::UnknownRole(role) => {
-                write!(
-                    f,
-                    "unknown role {role:?}, expected human, user, gpt, assistant or system"
-                )
-            }
             Self::NoSuchRole(role) => write!(
                 f,
                 "unknown role {role:?}, expected human, user, gpt, assistant, system, function_call or \

@@ -60,7 +60,6 @@ mod prompt;
 mod record;
 mod report;
 mod samples;
-mod sharegpt;
 mod special;
 mod split;
 mod stats;

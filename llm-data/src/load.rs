@@ -6,9 +6,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::format::{alpaca_record, sharegpt};
 use crate::issue::{Reason, RecordIssue};
 use crate::record::{AlpacaRecord, Conversation};
-use crate::sharegpt;
 use crate::stream::Source;
 
 /// What to do about records that break the format.
@@ -59,21 +59,22 @@ pub(crate) const MAX_ISSUES: usize = 10_000;
 
 /// The problems of one record: field and reason.
 pub(crate) type Problems = Vec<(String, Reason)>;
-pub(crate) type Parse<T> = fn(&Value) -> std::result::Result<T, Problems>;
+pub(crate) type Parse<T> = fn(Value) -> std::result::Result<T, Problems>;
 
-/// Reads Alpaca records from a JSON array or from JSONL, whichever the file is; compressed files and
-/// Parquet as [`RecordReader`](crate::RecordReader) reads them.
+/// Reads Alpaca records from a JSON array or from JSONL, whichever the file is: all that
+/// [`RecordReader`](crate::RecordReader) reads as [`Format::Alpaca`](crate::Format), compressed files
+/// and Parquet among it. Fields that are not the record's own are passed over.
 ///
 /// # Errors
 /// [`Error::BadRecords`] with every problem in the file (unless they are skipped),
 /// [`Error::Json`] or [`Error::NotUtf8`] for an array that is broken as a whole,
 /// [`Error::EmptyDataset`], [`Error::Io`].
 pub fn load_alpaca(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Loaded<AlpacaRecord>> {
-    load(path.as_ref(), options, AlpacaRecord::from_json)
+    load(path.as_ref(), options, alpaca_record)
 }
 
 /// Reads ShareGPT conversations (`conversations[{from, value}]`), as [`load_alpaca`] reads
-/// records.
+/// records: all that [`RecordReader`](crate::RecordReader) reads as [`Format::ShareGpt`](crate::Format).
 ///
 /// # Errors
 /// The same as [`load_alpaca`].
@@ -81,7 +82,7 @@ pub fn load_sharegpt(
     path: impl AsRef<Path>,
     options: &LoadOptions,
 ) -> Result<Loaded<Conversation>> {
-    load(path.as_ref(), options, sharegpt::conversation)
+    load(path.as_ref(), options, sharegpt)
 }
 
 pub(crate) fn load<T>(path: &Path, options: &LoadOptions, parse: Parse<T>) -> Result<Loaded<T>> {
@@ -98,7 +99,7 @@ pub(crate) fn load<T>(path: &Path, options: &LoadOptions, parse: Parse<T>) -> Re
     while let Some(row) = rows.next()? {
         number += 1;
         let value = row.value.map_err(|reason| vec![(String::new(), reason)]);
-        match value.and_then(|value| parse(&value)) {
+        match value.and_then(parse) {
             Ok(record) => {
                 loaded.records.push(record);
                 loaded.numbers.push(number);

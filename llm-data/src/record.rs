@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::issue::Reason;
 
 /// One Alpaca record (<https://github.com/tatsu-lab/stanford_alpaca>, with the `system` and
 /// `history` of LLaMA-Factory).
@@ -339,112 +338,6 @@ fn check_order(messages: &[Message]) -> Result<()> {
 /// The text, unless it is white space alone.
 pub(crate) fn said(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.trim().is_empty())
-}
-
-impl AlpacaRecord {
-    /// Reads a record from JSON, with every problem that it has.
-    pub(crate) fn from_json(value: &Value) -> std::result::Result<Self, Vec<(String, Reason)>> {
-        let mut problems = Vec::new();
-        let Some(object) = value.as_object() else {
-            let reason = Reason::WrongType {
-                expected: "an object",
-                got: type_name(value),
-            };
-            return Err(vec![(String::new(), reason)]);
-        };
-        let record = Self {
-            instruction: required(object, "instruction", &mut problems),
-            input: optional(object, "input", &mut problems).unwrap_or_default(),
-            output: required(object, "output", &mut problems),
-            system: optional(object, "system", &mut problems),
-            history: history(object, &mut problems),
-        };
-        if problems.is_empty() {
-            Ok(record)
-        } else {
-            Err(problems)
-        }
-    }
-}
-
-/// A text that must be there and say something; a problem otherwise.
-pub(crate) fn required(
-    object: &Map<String, Value>,
-    field: &str,
-    problems: &mut Vec<(String, Reason)>,
-) -> String {
-    match object.get(field) {
-        Some(Value::String(text)) if !text.trim().is_empty() => return text.clone(),
-        Some(Value::String(_)) => problems.push((field.to_owned(), Reason::Empty)),
-        Some(other) => problems.push((field.to_owned(), not_a_string(other))),
-        None => problems.push((field.to_owned(), Reason::Missing)),
-    }
-    String::new()
-}
-
-/// A text that may be absent or null.
-fn optional(
-    object: &Map<String, Value>,
-    field: &str,
-    problems: &mut Vec<(String, Reason)>,
-) -> Option<String> {
-    match object.get(field) {
-        Some(Value::String(text)) => return Some(text.clone()),
-        None | Some(Value::Null) => {}
-        Some(other) => problems.push((field.to_owned(), not_a_string(other))),
-    }
-    None
-}
-
-fn history(
-    object: &Map<String, Value>,
-    problems: &mut Vec<(String, Reason)>,
-) -> Vec<(String, String)> {
-    let rows = match object.get("history") {
-        None | Some(Value::Null) => return Vec::new(),
-        Some(Value::Array(rows)) => rows,
-        Some(other) => {
-            let reason = Reason::WrongType {
-                expected: "an array",
-                got: type_name(other),
-            };
-            problems.push(("history".to_owned(), reason));
-            return Vec::new();
-        }
-    };
-    let mut turns = Vec::with_capacity(rows.len());
-    for (index, row) in rows.iter().enumerate() {
-        let Some([question, answer]) = row.as_array().map(Vec::as_slice) else {
-            let expected = "an array of two strings";
-            let reason = Reason::WrongType {
-                expected,
-                got: type_name(row),
-            };
-            problems.push((format!("history[{index}]"), reason));
-            continue;
-        };
-        let mut side = |number: usize, value: &Value| match value {
-            Value::String(text) if !text.trim().is_empty() => text.clone(),
-            other => {
-                let reason = if other.is_string() {
-                    Reason::Empty
-                } else {
-                    not_a_string(other)
-                };
-                problems.push((format!("history[{index}][{number}]"), reason));
-                String::new()
-            }
-        };
-        turns.push((side(0, question), side(1, answer)));
-    }
-    turns
-}
-
-fn not_a_string(value: &Value) -> Reason {
-    Reason::WrongType {
-        expected: "a string",
-        got: type_name(value),
-    }
 }
 
 pub(crate) fn type_name(value: &Value) -> &'static str {

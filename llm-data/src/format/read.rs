@@ -6,12 +6,10 @@ use super::fields::Fields;
 use super::{Document, Format, Preference, Record, chat_text, tool_calls};
 use crate::issue::Reason;
 use crate::load::Problems;
-use crate::record::{Conversation, Message, Role, type_name};
+use crate::record::{AlpacaRecord, Conversation, Message, Role, type_name};
 
 pub(super) fn read(value: Value, format: Format, lenient: bool) -> Result<Record, Problems> {
-    let map = object(value).map_err(|reason| vec![(String::new(), reason)])?;
-    let mut fields = Fields::new(map, String::new(), lenient);
-    let record = match format {
+    of_object(value, lenient, |fields| match format {
         Format::Text => {
             let text = fields.required("text");
             Record::Text(Document {
@@ -20,10 +18,49 @@ pub(super) fn read(value: Value, format: Format, lenient: bool) -> Result<Record
                 extra: fields.rest(),
             })
         }
-        Format::Preference => preference(&mut fields, "conversations"),
-        Format::PreferencePrompt => preference(&mut fields, "prompt"),
-        other => Record::Conversation(conversation(&mut fields, other)),
-    };
+        Format::Preference => preference(fields, "conversations"),
+        Format::PreferencePrompt => preference(fields, "prompt"),
+        other => Record::Conversation(conversation(fields, other)),
+    })
+}
+
+/// A ShareGPT conversation.
+pub(crate) fn sharegpt(value: Value) -> Result<Conversation, Problems> {
+    of_object(value, false, |fields| {
+        conversation(fields, Format::ShareGpt)
+    })
+}
+
+/// An Alpaca record; fields that are not its own are passed over.
+pub(crate) fn alpaca_record(value: Value) -> Result<AlpacaRecord, Problems> {
+    of_object(value, false, alpaca)
+}
+
+/// A Self-Instruct task by its first instance.
+pub(crate) fn seed_task(value: Value) -> Result<AlpacaRecord, Problems> {
+    of_object(value, false, |fields| {
+        let Ok([question, answer]) = <[Message; 2]>::try_from(seed(fields)) else {
+            // There are problems then.
+            return AlpacaRecord::default();
+        };
+        let (instruction, input) = question.instruction_and_input();
+        AlpacaRecord {
+            instruction: instruction.to_owned(),
+            input: input.to_owned(),
+            output: answer.content,
+            ..AlpacaRecord::default()
+        }
+    })
+}
+
+fn of_object<T>(
+    value: Value,
+    lenient: bool,
+    read: impl FnOnce(&mut Fields) -> T,
+) -> Result<T, Problems> {
+    let map = object(value).map_err(|reason| vec![(String::new(), reason)])?;
+    let mut fields = Fields::new(map, String::new(), lenient);
+    let record = read(&mut fields);
     if fields.problems.is_empty() {
         Ok(record)
     } else {
@@ -51,7 +88,7 @@ fn conversation(fields: &mut Fields, format: Format) -> Conversation {
         Format::Belle => ("", belle(fields)),
         Format::BelleMultiturn => ("instruction", belle_multiturn(fields)),
         Format::SelfInstruct => ("", seed(fields)),
-        _ => ("", alpaca(fields)),
+        _ => ("", Conversation::from(alpaca(fields)).messages),
     };
     if fields.problems.is_empty() && !fields.lenient && !list.is_empty() {
         check(fields, list, &messages, format);
@@ -78,11 +115,14 @@ fn finish(fields: &mut Fields, messages: Vec<Message>) -> Conversation {
     }
 }
 
-fn alpaca(fields: &mut Fields) -> Vec<Message> {
-    let mut messages = system(fields);
-    let instruction = fields.required("instruction");
-    let input = fields.optional("input");
-    let output = fields.required("output");
+fn alpaca(fields: &mut Fields) -> AlpacaRecord {
+    let mut record = AlpacaRecord {
+        system: fields.optional("system"),
+        instruction: fields.required("instruction"),
+        input: fields.optional("input").unwrap_or_default(),
+        output: fields.required("output"),
+        history: Vec::new(),
+    };
     let history = match fields.take("history") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(rows)) => rows,
@@ -101,15 +141,12 @@ fn alpaca(fields: &mut Fields) -> Vec<Message> {
             Ok([question, answer]) => {
                 let question = fields.text(&format!("{place}[0]"), question);
                 let answer = fields.text(&format!("{place}[1]"), answer);
-                messages.push(Message::new(Role::User, question));
-                messages.push(Message::new(Role::Assistant, answer));
+                record.history.push((question, answer));
             }
             Err(other) => fields.wrong_type(&place, "an array of two strings", &other),
         }
     }
-    messages.push(Message::asking(instruction, input));
-    messages.push(Message::new(Role::Assistant, output));
-    messages
+    record
 }
 
 fn system(fields: &mut Fields) -> Vec<Message> {

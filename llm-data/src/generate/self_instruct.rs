@@ -3,8 +3,6 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
 use super::cache::Question;
 use super::cost::{Estimate, estimate_tokens};
 use super::model::FinishReason;
@@ -13,10 +11,9 @@ use super::program::{GenerateOptions, Generated, Known, check_single, estimate};
 use super::prompts::{Language, PromptSet};
 use super::runner::Runner;
 use crate::error::{Error, Result};
-use crate::issue::Reason;
-use crate::load::{LoadOptions, Problems, load};
-
-use crate::record::{AlpacaRecord, type_name};
+use crate::format::seed_task;
+use crate::load::{LoadOptions, load};
+use crate::record::AlpacaRecord;
 
 /// Words for which Alpaca drops an instruction: a language model can neither see, hear nor draw.
 const EN_BLACKLIST: &[&str] = &[
@@ -302,51 +299,10 @@ fn has_word(text: &str, word: &str) -> bool {
 }
 
 /// Reads seed tasks: JSONL (or an array) of `{instruction, instances: [{input, output}, …]}`, of
-/// which the first instance counts.
+/// which the first instance counts; an input may be absent.
 ///
 /// # Errors
 /// The same as [`load_alpaca`](crate::load_alpaca), whose records it yields.
 pub fn load_seed_tasks(path: impl AsRef<Path>) -> Result<Vec<AlpacaRecord>> {
     Ok(load(path.as_ref(), &LoadOptions::default(), seed_task)?.records)
-}
-
-fn seed_task(value: &Value) -> std::result::Result<AlpacaRecord, Problems> {
-    let mut problems = Problems::new();
-    let mut text = |value: Option<&Value>, field: &str, may_be_empty: bool| {
-        let reason = match value {
-            Some(Value::String(text)) if may_be_empty || !text.trim().is_empty() => {
-                return text.clone();
-            }
-            Some(Value::String(_)) => Reason::Empty,
-            None => Reason::Missing,
-            Some(other) => Reason::WrongType {
-                expected: "a string",
-                got: type_name(other),
-            },
-        };
-        problems.push((field.to_owned(), reason));
-        String::new()
-    };
-    let first = value
-        .get("instances")
-        .and_then(|instances| instances.get(0));
-    let record = AlpacaRecord {
-        instruction: text(value.get("instruction"), "instruction", false),
-        input: text(
-            first.and_then(|first| first.get("input")),
-            "instances[0].input",
-            true,
-        ),
-        output: text(
-            first.and_then(|first| first.get("output")),
-            "instances[0].output",
-            false,
-        ),
-        ..AlpacaRecord::default()
-    };
-    if problems.is_empty() {
-        Ok(record)
-    } else {
-        Err(problems)
-    }
 }

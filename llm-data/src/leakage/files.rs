@@ -27,7 +27,9 @@ pub fn load_evaluation(path: impl AsRef<Path>) -> Result<EvaluationSet> {
         Some("json" | "jsonl" | "ndjson") => {
             let Loaded {
                 records, numbers, ..
-            } = load(path, &LoadOptions::default(), Texts::from_json)?;
+            } = load(path, &LoadOptions::default(), |value| {
+                Ok(Texts::from_json(&value))
+            })?;
             numbers.into_iter().zip(records).collect()
         }
         Some("csv") => {

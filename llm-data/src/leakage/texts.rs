@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use crate::load::Problems;
 use crate::record::{AlpacaRecord, Conversation, Role, said};
 
 /// The texts of a record that are compared; system texts are not among them.
@@ -75,10 +74,10 @@ impl Texts {
     }
 
     /// All strings of a value in any form, as prompts.
-    pub(super) fn from_json(value: &Value) -> Result<Self, Problems> {
+    pub(super) fn from_json(value: &Value) -> Self {
         let mut texts = Self::default();
         texts.push_json(value);
-        Ok(texts)
+        texts
     }
 
     fn push_json(&mut self, value: &Value) {
@@ -197,10 +196,10 @@ mod tests {
     #[test]
     fn every_string_of_unknown_json_counts_and_no_key() {
         let value = json!({"id": 7, "turns": ["a", {"b": "c"}, [" "]], "ok": true, "none": null});
-        let texts = Texts::from_json(&value).unwrap();
+        let texts = Texts::from_json(&value);
         assert_eq!(shown(&texts), [(Part::Prompt, "a"), (Part::Prompt, "c")]);
         let value = json!({"output": "o", "input": "i", "instruction": "q"});
-        let texts = Texts::from_json(&value).unwrap();
+        let texts = Texts::from_json(&value);
         assert_eq!(
             shown(&texts),
             [
@@ -210,7 +209,7 @@ mod tests {
             ]
         );
         let value = json!({"instruction": "q", "instances": [{"input": "i"}]});
-        let texts = Texts::from_json(&value).unwrap();
+        let texts = Texts::from_json(&value);
         assert_eq!(shown(&texts), [(Part::Prompt, "q"), (Part::Prompt, "i")]);
     }
 }

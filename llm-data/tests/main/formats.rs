@@ -1,6 +1,6 @@
 //! Every format: what is read, what is written, what is lost.
 
-use llm_data::{Error, Format, Loss, Numbered, ReadOptions, Reason, Record, RecordReader, Role};
+use llm_data::{Error, Format, Loss, Numbered, ReadOptions, Record, RecordReader, Role};
 use serde_json::{Value, json};
 
 fn reader(text: &str, options: ReadOptions) -> RecordReader {
@@ -366,10 +366,6 @@ fn bad_records_name_field_and_reason() {
         ]
     );
     assert_eq!(refused(&json!([1]), Format::Alpaca), [": wrong_type"]);
-    assert_eq!(
-        Reason::NoSuchRole("x".into()).key(),
-        Reason::UnknownRole("x".into()).key()
-    );
 }
 
 #[test]

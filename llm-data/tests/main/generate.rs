@@ -231,12 +231,17 @@ fn the_references_seeds_are_read() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("seeds.jsonl");
-    std::fs::write(&path, "{\"instruction\": 3, \"instances\": []}\n").unwrap();
+    std::fs::write(
+        &path,
+        "{\"instruction\": 3, \"instances\": [{\"input\": 1}]}\n{\"instruction\": \"q\", \"instances\": []}",
+    )
+    .unwrap();
     let error = load_seed_tasks(&path).unwrap_err().to_string();
     for field in [
         "`instruction`",
         "`instances[0].input`",
         "`instances[0].output`",
+        "`instances`",
     ] {
         assert!(error.contains(field), "{error}");
     }
