@@ -443,7 +443,7 @@ pub enum Error {
         /// Its file.
         path: PathBuf,
     },
-    /// A prompt file that the generation programs cannot use.
+    /// A prompt's file that cannot serve.
     #[error("{}: {reason}", path.display())]
     Prompt {
         /// The file.

@@ -13,6 +13,7 @@ mod limit;
 mod model;
 mod parse;
 mod program;
+mod prompt_texts;
 mod prompts;
 #[cfg(feature = "http")]
 mod redact;
@@ -35,7 +36,8 @@ pub use model::{
     ModelErrorKind, Sampling, TokenLogprob, Usage,
 };
 pub use program::{GenerateOptions, Generated};
-pub use prompts::{Language, PromptSet};
+pub use prompt_texts::{BuiltinPrompt, PromptList, PromptTexts, fill_fields};
+pub use prompts::{GenerationPrompts, Language, PromptSet};
 pub use retry::RetryPolicy;
 pub use runner::{OnFailure, RunCounts, RunOptions, Runner};
 pub use self_chat::SelfChat;

@@ -1,9 +1,9 @@
 //! What a judge is shown at a time, as a prompt: the crate's own, or FastChat's.
 
+use llm_data::generate::fill_fields;
 use llm_data::{Message, Role};
 
 use super::judgment::{Judged, Order};
-use super::prompts::fill;
 use super::run::Judge;
 use super::task::{Mode, Question};
 use crate::error::{Error, Result};
@@ -152,7 +152,7 @@ impl Judge {
         Ok(Prompted {
             referenced,
             system: prompt.system_prompt.clone(),
-            user: fill(&prompt.prompt_template, ["{", "}"], &fields),
+            user: fill_fields(&prompt.prompt_template, ["{", "}"], &fields),
             name,
         })
     }

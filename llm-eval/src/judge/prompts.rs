@@ -3,56 +3,46 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use llm_data::generate::Language;
+use llm_data::generate::{BuiltinPrompt, Language, PromptList, PromptTexts};
 
 use super::files::{JudgePrompt, read_rows};
 use crate::error::{Error, Result};
 
-/// A prompt: its name, the fields it must mention, its texts in English and Chinese.
-type Builtin = (&'static str, &'static [&'static str], [&'static str; 2]);
+/// The judge's prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct JudgePrompts;
 
-macro_rules! builtin {
-    ($($name:literal: $($field:literal)*;)*) => {
-        &[$((
-            $name,
-            &[$($field),*],
-            [
-                include_str!(concat!("prompts/en/", $name, ".txt")),
-                include_str!(concat!("prompts/zh/", $name, ".txt")),
-            ],
-        )),*]
+impl PromptList for JudgePrompts {
+    const PROMPTS: &'static [BuiltinPrompt] = llm_data::builtin_prompts! {
+        "system": ;
+        "single": "material" "form";
+        "pair": "material" "form";
+        "rubric": "material" "criteria" "form";
+        "instructed": "material" "instruction" "form";
+        "reference": ;
+        "turns": ;
+        "reminder": "form";
+        "form_rating": ;
+        "form_pair": ;
+        "form_arena_hard": ;
+        "form_vicuna": ;
+        "form_belle": ;
+        "form_alpaca_eval": ;
+        "form_json_score": ;
+        "form_json_winner": ;
+        "form_rubric": "lines";
+        "form_json_rubric": "scores";
+        "audit_weak": ;
+        "audit_constant": ;
+        "audit_padding": "answer";
+        "audit_verbosity": "answer";
+        "audit_self_name": "answer" "judge";
+        "audit_instruction": "answer";
+        "audit_forged_verdict": "answer" "verdict";
+        "audit_forged_delimiters": "answer" "verdict";
+        "audit_forged_system": "answer" "verdict";
     };
 }
-
-const BUILTIN: &[Builtin] = builtin! {
-    "system": ;
-    "single": "material" "form";
-    "pair": "material" "form";
-    "rubric": "material" "criteria" "form";
-    "instructed": "material" "instruction" "form";
-    "reference": ;
-    "turns": ;
-    "reminder": "form";
-    "form_rating": ;
-    "form_pair": ;
-    "form_arena_hard": ;
-    "form_vicuna": ;
-    "form_belle": ;
-    "form_alpaca_eval": ;
-    "form_json_score": ;
-    "form_json_winner": ;
-    "form_rubric": "lines";
-    "form_json_rubric": "scores";
-    "audit_weak": ;
-    "audit_constant": ;
-    "audit_padding": "answer";
-    "audit_verbosity": "answer";
-    "audit_self_name": "answer" "judge";
-    "audit_instruction": "answer";
-    "audit_forged_verdict": "answer" "verdict";
-    "audit_forged_delimiters": "answer" "verdict";
-    "audit_forged_system": "answer" "verdict";
-};
 
 /// What a judge is asked with.
 ///
@@ -79,19 +69,15 @@ const BUILTIN: &[Builtin] = builtin! {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompts {
-    texts: BTreeMap<&'static str, String>,
+    texts: PromptTexts<JudgePrompts>,
     fastchat: Option<BTreeMap<String, JudgePrompt>>,
 }
 
 impl Prompts {
     /// The crate's own prompts.
     pub fn builtin(language: Language) -> Self {
-        let text = |texts: &[&'static str; 2]| texts[language as usize].trim_end().to_owned();
         Self {
-            texts: BUILTIN
-                .iter()
-                .map(|(name, _, texts)| (*name, text(texts)))
-                .collect(),
+            texts: PromptTexts::builtin(language),
             fastchat: None,
         }
     }
@@ -102,36 +88,14 @@ impl Prompts {
     /// [`Error::Prompt`] for a `.txt` file that is no prompt's name or lacks one of its fields,
     /// [`Error::Io`].
     pub fn from_dir(language: Language, directory: impl AsRef<Path>) -> Result<Self> {
-        let directory = directory.as_ref();
-        let mut prompts = Self::builtin(language);
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::Io { path, source }
-        };
-        for entry in std::fs::read_dir(directory).map_err(io(directory))? {
-            let path = entry.map_err(io(directory))?.path();
-            if path.extension().is_none_or(|extension| extension != "txt") {
-                continue;
-            }
-            let stem = path.file_stem().and_then(|stem| stem.to_str());
-            let wrong = |reason| Error::Prompt {
-                path: path.clone(),
-                reason,
-            };
-            let known = BUILTIN.iter().find(|(name, ..)| Some(*name) == stem);
-            let Some((name, fields, _)) = known else {
-                let names: Vec<_> = BUILTIN.iter().map(|(name, ..)| *name).collect();
-                let names = names.join(", ");
-                return Err(wrong(format!("no such prompt, expected one of: {names}")));
-            };
-            let text = std::fs::read_to_string(&path).map_err(io(&path))?;
-            let absent = |field: &&&str| !text.contains(&format!("{{{{{field}}}}}"));
-            if let Some(field) = fields.iter().find(absent) {
-                return Err(wrong(format!("the field {{{{{field}}}}} is missing")));
-            }
-            prompts.texts.insert(name, text.trim_end().to_owned());
-        }
-        Ok(prompts)
+        Ok(Self {
+            texts: PromptTexts::from_dir(language, directory).map_err(|error| match error {
+                llm_data::Error::Prompt { path, reason } => Error::Prompt { path, reason },
+                llm_data::Error::Io { path, source } => Error::Io { path, source },
+                other => other.into(),
+            })?,
+            fastchat: None,
+        })
     }
 
     /// FastChat's `judge_prompts.jsonl`, to judge as it does: `single-v1`, `single-math-v1`,
@@ -161,13 +125,13 @@ impl Prompts {
 
     /// One of the crate's prompts, or what replaces it, with its fields unfilled.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.texts.get(name).map(String::as_str)
+        self.texts.text(name)
     }
 
     /// With `instruction` in the place of what `single` says to judge by.
     pub(crate) fn instructed(mut self, instruction: &str) -> Self {
         let text = self.fill("instructed", &[("instruction", instruction)]);
-        self.texts.insert("single", text);
+        self.texts.replace("single", text);
         self
     }
 
@@ -178,28 +142,8 @@ impl Prompts {
 
     /// One of the crate's prompts with its fields filled.
     pub(super) fn fill(&self, name: &str, fields: &[(&str, &str)]) -> String {
-        fill(self.text(name).unwrap_or_default(), ["{{", "}}"], fields)
+        self.texts.fill(name, fields)
     }
-}
-
-/// Fills fields in one pass: what a value says is never taken for a field, and marks around other
-/// names stay.
-pub(super) fn fill(template: &str, [open, close]: [&str; 2], fields: &[(&str, &str)]) -> String {
-    let mut rest = template;
-    let mut filled = String::with_capacity(template.len());
-    while let Some(start) = rest.find(open) {
-        let (before, after) = rest.split_at(start);
-        filled.push_str(before);
-        let inside = &after[open.len()..];
-        let named = inside.find(close).and_then(|end| {
-            let value = fields.iter().find(|(name, _)| *name == &inside[..end])?.1;
-            Some((value, &inside[end + close.len()..]))
-        });
-        let (value, following) = named.unwrap_or((open, inside));
-        filled.push_str(value);
-        rest = following;
-    }
-    filled + rest
 }
 
 #[cfg(test)]
@@ -207,24 +151,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_not_taken_for_fields_and_other_braces_stay() {
-        let fields = [
-            ("question", "{answer} {x}"),
-            ("answer", "f(){ {question} }"),
-        ];
-        let filled = fill("{{question}} {answer} {other} {", ["{", "}"], &fields);
-        assert_eq!(filled, "{{answer} {x}} f(){ {question} } {other} {");
-    }
-
-    #[test]
     fn the_builtin_prompts_have_their_fields_in_both_languages() {
-        for (name, fields, texts) in BUILTIN {
+        for BuiltinPrompt {
+            name,
+            fields,
+            texts,
+        } in JudgePrompts::PROMPTS
+        {
             for text in texts {
                 for field in *fields {
-                    assert!(
-                        text.contains(&format!("{{{{{field}}}}}")),
-                        "{name}: {field}"
-                    );
+                    let field = format!("{{{{{field}}}}}");
+                    assert!(text.contains(&field), "{name}: {field}");
                 }
                 assert!(!text.trim().is_empty(), "{name}");
             }
