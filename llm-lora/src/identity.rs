@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use llm_core::Checkpoint;
-use llm_data::{Template, Tokenizer};
+use llm_data::{Template, Tokenizer, hash_file};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::manifest::{FileHash, read_json, write_json};
+use crate::manifest::{read_json, write_json};
 
 /// Hashes (BLAKE3, hexadecimal) of all that makes a run what it is. Equal runs have equal identities;
 /// an adapter on another base, or a checkpoint of another run, is told by them.
@@ -156,7 +156,7 @@ fn tokenizer_files(tokenizer: &Tokenizer) -> Vec<PathBuf> {
 fn hash_files<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<String> {
     let hashes: Result<Vec<String>> = paths
         .into_iter()
-        .map(|path| Ok(FileHash::of(path)?.blake3))
+        .map(|path| Ok(hash_file(path)?.blake3))
         .collect();
     let mut hashes = hashes?;
     Ok(match hashes.len() {

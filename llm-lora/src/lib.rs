@@ -53,7 +53,8 @@ pub use config::{Bias, InitLoraWeights, LoraConfig, Modules, OneOrMany};
 pub use error::{Error, Result};
 pub use estimate::{Estimate, Memory};
 pub use identity::{Identity, Part};
-pub use manifest::{FileHash, Manifest};
+pub use llm_data::FileHash;
+pub use manifest::Manifest;
 pub use probe::Probe;
 pub use train::{
     Best, Checkpoints, Evaluation, Event, OnNonfinite, Outcome, Packing, Saved, Schedule, Skipped,

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use llm_core::checkpoint::write_atomically;
+use llm_data::{FileHash, hash_file};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -19,15 +20,6 @@ pub struct Manifest {
     pub step: usize,
     /// By name.
     pub files: BTreeMap<String, FileHash>,
-}
-
-/// A file's size and hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileHash {
-    /// Its size.
-    pub bytes: u64,
-    /// BLAKE3 in hexadecimal, as `b3sum` prints it.
-    pub blake3: String,
 }
 
 impl Manifest {
@@ -45,7 +37,7 @@ impl Manifest {
     ) -> Result<Self> {
         let mut files = BTreeMap::new();
         for name in names {
-            files.insert(name.to_owned(), FileHash::of(&dir.join(name))?);
+            files.insert(name.to_owned(), hash_file(dir.join(name))?);
         }
         let manifest = Self { step, files };
         write_json(&dir.join(Self::FILE), &manifest)?;
@@ -64,8 +56,7 @@ impl Manifest {
             let path = plain(dir, name)?;
             let file = fs::symlink_metadata(&path).map_err(Error::io(&path))?;
             // What costs nothing first; and neither a link nor a device is read.
-            if !file.is_file() || file.len() != expected.bytes || FileHash::of(&path)? != *expected
-            {
+            if !file.is_file() || file.len() != expected.bytes || hash_file(&path)? != *expected {
                 return Err(Error::Damaged { path });
             }
         }
@@ -80,34 +71,6 @@ fn plain(dir: &Path, name: &str) -> Result<PathBuf> {
         _ => Err(Error::Damaged {
             path: dir.join(Manifest::FILE),
         }),
-    }
-}
-
-impl FileHash {
-    /// Of a file.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn of(path: &Path) -> Result<Self> {
-        /// Enough for all cores to have their part.
-        const CHUNK: u64 = 4 << 20;
-        let mut hasher = blake3::Hasher::new();
-        let mut file = File::open(path).map_err(Error::io(path))?;
-        let mut chunk = Vec::new();
-        while file
-            .by_ref()
-            .take(CHUNK)
-            .read_to_end(&mut chunk)
-            .map_err(Error::io(path))?
-            > 0
-        {
-            hasher.update_rayon(&chunk);
-            chunk.clear();
-        }
-        Ok(Self {
-            bytes: hasher.count(),
-            blake3: hasher.finalize().to_hex().to_string(),
-        })
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use llm_lora::{FileHash, Identity, Manifest};
+use llm_data::hash_file;
+use llm_lora::{Identity, Manifest};
 
 use crate::support::{program, succeed};
 use crate::{
@@ -22,7 +23,7 @@ fn the_manifest_holds_every_result_with_its_hash() {
     let names: Vec<&String> = manifest.files.keys().collect();
     assert_eq!(names, expected);
     for (name, hash) in manifest.files {
-        assert_eq!(FileHash::of(&run.join(&name)).unwrap(), hash, "{name}");
+        assert_eq!(hash_file(run.join(&name)).unwrap(), hash, "{name}");
     }
 }
 

@@ -1,13 +1,13 @@
 //! What a prepared data set is known by.
 
-use std::fs::File;
 use std::path::Path;
 
 use blake3::Hasher;
 
 use crate::chat::today;
 use crate::encode::Encoder;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::report::hash_file;
 
 /// Changes with what encoding makes of the same input, and with the files' layout.
 const VERSION: u32 = 2;
@@ -36,16 +36,9 @@ impl PreparedKey {
     /// With the contents of a data file; its name does not count.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`](crate::Error::Io).
     pub fn file(self, path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let mut hasher = Hasher::new();
-        let hashed = File::open(path).and_then(|file| hasher.update_reader(file).map(drop));
-        hashed.map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(self.text("file", hasher.finalize().to_hex().as_str()))
+        Ok(self.text("file", &hash_file(path)?.blake3))
     }
 
     /// With anything else that decides on the records, such as their format or which of them are held out.
