@@ -174,13 +174,9 @@ impl TrainConfig {
         let steps = self.steps_of(samples)?;
         let steps = steps.min(self.window().div_ceil(self.samples_per_step()));
         for chosen in plan::epoch_steps(samples, self, 0).take(steps) {
-            let chosen = chosen?.indices;
-            let fetched = chosen.iter().map(|&index| samples.get(index));
-            let fetched: Vec<_> = fetched.collect::<std::result::Result<_, _>>()?;
-            let numbered = |(&index, sample)| Numbered { index, sample };
-            let fetched = fetched.iter().map(|sample| &**sample);
-            let chosen: Vec<Numbered> = chosen.iter().zip(fetched).map(numbered).collect();
-            for rows in layout.forwards(&chosen) {
+            let chosen = chosen?;
+            let fetched = chosen.fetch(samples)?;
+            for rows in layout.forwards(&chosen.numbered(&fetched)) {
                 let width = |row: &Vec<Numbered>| row.iter().map(Numbered::len).sum::<usize>();
                 let tokens = rows.len() * rows.iter().map(width).max().unwrap_or(0);
                 let all = rows.iter().flatten();

@@ -1,9 +1,10 @@
 //! What each step does, worked out ahead on a thread of its own.
 
+use std::borrow::Cow;
 use std::iter;
 use std::sync::mpsc::SyncSender;
 
-use llm_data::{Ready, Samples};
+use llm_data::{Ready, Sample, Samples};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -56,18 +57,8 @@ fn prepare(
     samples: &dyn Samples,
     (layout, vocab_size): (Layout, usize),
 ) -> Result<Planned> {
-    let fetched: Vec<_> = chosen
-        .indices
-        .iter()
-        .map(|&index| samples.get(index))
-        .collect();
-    let fetched: Vec<_> = fetched.into_iter().collect::<std::result::Result<_, _>>()?;
-    let numbered = |(&index, sample)| Numbered { index, sample };
-    let all = chosen
-        .indices
-        .iter()
-        .zip(fetched.iter().map(|sample| &**sample));
-    let all: Vec<Numbered> = all.map(numbered).collect();
+    let fetched = chosen.fetch(samples)?;
+    let all = chosen.numbered(&fetched);
     for Numbered { index, sample } in &all {
         batch::check_sample(sample, "training", *index, vocab_size)?;
     }
@@ -83,10 +74,26 @@ fn prepare(
 
 /// The samples of one step.
 pub(super) struct Chosen {
-    pub(super) indices: Vec<usize>,
+    indices: Vec<usize>,
     /// Passes over the data that are done with it; whole ones where the order is by windows, when it need not
     /// be known how long a pass is.
     epoch: f64,
+}
+
+impl Chosen {
+    pub(super) fn fetch<'a>(&self, samples: &'a dyn Samples) -> Result<Vec<Cow<'a, Sample>>> {
+        let indices = self.indices.iter();
+        Ok(indices
+            .map(|&index| samples.get(index))
+            .collect::<llm_data::Result<_>>()?)
+    }
+
+    /// What was fetched, with the indices.
+    pub(super) fn numbered<'a>(&self, fetched: &'a [Cow<'_, Sample>]) -> Vec<Numbered<'a>> {
+        let all = self.indices.iter().zip(fetched);
+        all.map(|(&index, sample)| Numbered { index, sample })
+            .collect()
+    }
 }
 
 /// The steps of an epoch: the samples in their order, or shuffled, all or window by window. A window is
