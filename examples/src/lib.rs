@@ -7,6 +7,7 @@ pub mod cli;
 pub mod console;
 pub mod conversations;
 pub mod corpus;
+mod drawing;
 pub mod finetune;
 pub mod inspect;
 pub mod interrupt;

@@ -3,39 +3,28 @@
 use std::ops::Range;
 
 use anyhow::Result;
-use plotters::coord::Shift;
 use plotters::coord::types::{RangedCoordf64, RangedCoordu32};
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{HPos, VPos};
 
 use llm_lora::Event;
+
+use crate::drawing::{
+    BLUE, Canvas, GRID, INK, LETTER, SIZE, VERMILION, chart_on, document, draw_note, draw_nothing,
+    font,
+};
 
 mod curves;
 
 use curves::{Curves, Point};
 
-/// Of the drawing. Plotters rounds to whole units, so that one is to be half a pixel.
-pub(crate) const SIZE: (u32, u32) = (1600, 900);
-/// Of the curves from the picture's right side: half a step's label has room.
-pub(crate) const RIGHT: u32 = 64;
-/// The text's height in Plotters' measure, 1.24 times the font size.
-pub(crate) const TEXT: u32 = 32;
-pub(crate) const TITLE: u32 = 40;
-/// The mean width of a letter of a legend, where fonts run wide.
-pub(crate) const LETTER: i32 = 16;
-/// Letters of the title that have room.
-const TITLE_LETTERS: usize = 72;
 /// Evaluations that are drawn as points; more would crowd.
 const MAX_POINTS: usize = 100;
 
-/// Blue and vermilion of Okabe and Ito's palette, which the colour-blind can tell apart too.
-pub(crate) const TRAINING: RGBColor = RGBColor(0, 114, 178);
-pub(crate) const EVALUATION: RGBColor = RGBColor(213, 94, 0);
-pub(crate) const INK: RGBColor = RGBColor(51, 51, 51);
+const TRAINING: RGBColor = BLUE;
+const EVALUATION: RGBColor = VERMILION;
 const EPOCH: RGBColor = RGBColor(170, 170, 170);
-pub(crate) const GRID: RGBColor = RGBColor(232, 232, 232);
 
-pub(crate) type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordu32, RangedCoordf64>>;
 
 /// Draws a run's losses over its steps, as an SVG document: the training loss, faint, and smoothed;
@@ -55,33 +44,16 @@ type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordu32
 /// When Plotters fails, which it does not on a picture in memory.
 pub fn svg(events: &[Event], title: &str) -> Result<String> {
     let curves = Curves::new(events);
-    let mut document = String::new();
-    {
-        let canvas = SVGBackend::with_string(&mut document, SIZE).into_drawing_area();
-        canvas.fill(&WHITE)?;
-        let font = ("sans-serif", TITLE).into_font().color(&INK);
-        canvas.draw_text(&fit(title), &font, (40, 28))?;
-        draw_legend(&canvas, &curves)?;
-        draw_note(&canvas, &curves)?;
-        draw_chart(&canvas, &curves)?;
-        canvas.present()?;
-    }
-    let (width, height) = SIZE;
-    let drawn = format!("width=\"{width}\" height=\"{height}\"");
-    let shown = format!("width=\"{}\" height=\"{}\"", width / 2, height / 2);
-    Ok(document.replacen(&drawn, &shown, 1))
+    document(SIZE, title, |canvas| {
+        draw_legend(canvas, &curves)?;
+        draw_losses_beside(canvas, &curves)?;
+        draw_chart(canvas, &curves)
+    })
 }
 
 fn draw_chart<'a>(canvas: &Canvas<'a>, curves: &Curves) -> Result<()> {
-    let mut chart = ChartBuilder::on(canvas)
-        .margin_top(140)
-        .margin_right(RIGHT)
-        .margin_bottom(16)
-        .margin_left(24)
-        .x_label_area_size(96)
-        .y_label_area_size(150)
-        .build_cartesian_2d(curves.x.clone(), curves.y.clone())?;
-    let font = ("sans-serif", TEXT).into_font().color(&INK);
+    let mut chart = chart_on(canvas).build_cartesian_2d(curves.x.clone(), curves.y.clone())?;
+    let font = font(HPos::Left, VPos::Top);
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -89,7 +61,7 @@ fn draw_chart<'a>(canvas: &Canvas<'a>, curves: &Curves) -> Result<()> {
         .bold_line_style(GRID.stroke_width(2))
         .axis_style(INK.stroke_width(2))
         .label_style(font.clone())
-        .axis_desc_style(font.clone())
+        .axis_desc_style(font)
         .x_labels(9)
         .y_labels(9)
         .y_label_formatter(&|loss| loss_label(*loss, &curves.y))
@@ -117,11 +89,7 @@ fn draw_chart<'a>(canvas: &Canvas<'a>, curves: &Curves) -> Result<()> {
         chart.draw_series(points.map(|point| Circle::new(point, 7, EVALUATION.filled())))?;
     }
     if curves.training.is_empty() && curves.evaluation.is_empty() {
-        let (left, top) = chart.plotting_area().get_base_pixel();
-        let (width, height) = chart.plotting_area().dim_in_pixel();
-        let middle = (left + width as i32 / 2, top + height as i32 / 2);
-        let font = font.pos(Pos::new(HPos::Center, VPos::Center));
-        canvas.draw_text("no losses", &font, middle)?;
+        draw_nothing(canvas, &chart, "no losses")?;
     }
     Ok(())
 }
@@ -164,8 +132,7 @@ fn draw_legend(canvas: &Canvas, curves: &Curves) -> Result<()> {
             EPOCH.stroke_width(2),
         ),
     ];
-    let font = ("sans-serif", TEXT).into_font().color(&INK);
-    let font = font.pos(Pos::new(HPos::Left, VPos::Center));
+    let font = font(HPos::Left, VPos::Center);
     let (mut x, y) = (40, 100);
     for (_, text, style) in entries.into_iter().filter(|entry| entry.0) {
         let line = match style.color == EPOCH.to_rgba() {
@@ -182,7 +149,8 @@ fn draw_legend(canvas: &Canvas, curves: &Curves) -> Result<()> {
     Ok(())
 }
 
-fn draw_note(canvas: &Canvas, curves: &Curves) -> Result<()> {
+/// Counts the losses that are not in the picture.
+fn draw_losses_beside(canvas: &Canvas, curves: &Curves) -> Result<()> {
     let losses = || {
         curves
             .training
@@ -201,10 +169,7 @@ fn draw_note(canvas: &Canvas, curves: &Curves) -> Result<()> {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     if !parts.is_empty() {
-        let font = ("sans-serif", TEXT).into_font().color(&INK);
-        let font = font.pos(Pos::new(HPos::Right, VPos::Bottom));
-        let place = ((SIZE.0 - RIGHT) as i32, SIZE.1 as i32 - 16);
-        canvas.draw_text(&format!("losses: {}", parts.join(", ")), &font, place)?;
+        draw_note(canvas, &format!("losses: {}", parts.join(", ")))?;
     }
     Ok(())
 }
@@ -219,39 +184,14 @@ fn loss_label(loss: f64, range: &Range<f64>) -> String {
     format!("{loss:.*}", decimals as usize)
 }
 
-/// A title that has room in a line, without what XML forbids. Letters beyond ASCII may be wide.
-pub(crate) fn fit(title: &str) -> String {
-    let mut room = TITLE_LETTERS;
-    let mut fitted = String::new();
-    let forbidden = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
-    for letter in title.chars() {
-        let letter = if forbidden(letter) { ' ' } else { letter };
-        let width = if letter.is_ascii() { 1 } else { 2 };
-        if width > room {
-            fitted.push('…');
-            break;
-        }
-        room -= width;
-        fitted.push(letter);
-    }
-    fitted
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::curves::tests::{evaluation, noise, run, step};
     use super::*;
+    use crate::drawing::tests::labels;
     use plotters::coord::ranged1d::Ranged;
-
-    fn labels(document: &str) -> Vec<&str> {
-        let text = |element| str::split_once(element, '>').unwrap().1;
-        let elements = document
-            .split("</text>")
-            .filter_map(|part| part.split_once("<text"));
-        elements.map(|(_, element)| text(element).trim()).collect()
-    }
 
     #[test]
     fn a_note_counts_what_is_not_in_the_picture() {

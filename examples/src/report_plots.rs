@@ -8,10 +8,11 @@ use llm_data::{Histogram, language_name};
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{HPos, VPos};
 
-use crate::loss_plot::{
-    Canvas, EVALUATION, GRID, INK, LETTER, RIGHT, SIZE, TEXT, TITLE, TRAINING, fit,
+use crate::drawing::{
+    BLUE, Canvas, GRID, INK, LETTER, SIZE, VERMILION, chart_on, document, draw_note, draw_nothing,
+    fit, font,
 };
 
 mod bins;
@@ -58,8 +59,8 @@ type Sets<'a, T> = Vec<(&'static str, RGBColor, &'a T)>;
 
 fn sets<'a, T>(before: &'a T, after: Option<&'a T>) -> Sets<'a, T> {
     let name = if after.is_some() { "before" } else { "" };
-    let mut sets = vec![(name, TRAINING, before)];
-    sets.extend(after.map(|after| ("after", EVALUATION, after)));
+    let mut sets = vec![(name, BLUE, before)];
+    sets.extend(after.map(|after| ("after", VERMILION, after)));
     sets
 }
 
@@ -78,8 +79,7 @@ pub fn lengths(
     let sets = sets(before, after);
     let histograms: Vec<&Histogram> = sets.iter().map(|set| set.2).collect();
     let bins = Bins::new(&histograms);
-    document(SIZE, |canvas| {
-        draw_title(canvas, title)?;
+    document(SIZE, title, |canvas| {
         let legend = sets.iter().map(|(name, color, histogram)| {
             let (count, median) = (histogram.count(), histogram.percentile(50));
             let text = match count {
@@ -91,17 +91,10 @@ pub fn lengths(
         draw_legend(canvas, legend.collect())?;
         let top = bins.heights.iter().flatten().copied().fold(0.0, f64::max);
         let (ticks, end) = count_ticks(top);
-        let mut chart = ChartBuilder::on(canvas)
-            .margin_top(140)
-            .margin_right(RIGHT)
-            .margin_bottom(16)
-            .margin_left(24)
-            .x_label_area_size(96)
-            .y_label_area_size(150)
-            .build_cartesian_2d(
-                axis(bins.range(), length_ticks(&bins.edges)),
-                axis(0.0..end, ticks),
-            )?;
+        let mut chart = chart_on(canvas).build_cartesian_2d(
+            axis(bins.range(), length_ticks(&bins.edges)),
+            axis(0.0..end, ticks),
+        )?;
         draw_mesh(&mut chart, &fit(unit), |place| {
             compact(10_f64.powf(*place).round())
         })?;
@@ -109,7 +102,7 @@ pub fn lengths(
             draw_steps(&mut chart, &bins.edges, heights, *color)?;
         }
         if top == 0.0 {
-            draw_nothing(canvas, &chart)?;
+            draw_nothing(canvas, &chart, "no records")?;
         }
         draw_zeros(canvas, &sets)
     })
@@ -130,8 +123,7 @@ pub fn languages(
     let rows = language_rows(&sets);
     let totals: Vec<usize> = sets.iter().map(|set| set.2.values().sum()).collect();
     let size = (SIZE.0, AROUND + ROW * rows.len().max(3) as u32);
-    document(size, |canvas| {
-        draw_title(canvas, title)?;
+    document(size, title, |canvas| {
         let legend = sets.iter().zip(&totals);
         let legend =
             legend.map(|((name, color, _), total)| (named(name, &counted(*total)), *color));
@@ -139,12 +131,8 @@ pub fn languages(
         let longest = rows.iter().flat_map(|row| &row.1).copied().max();
         let (ticks, _) = count_ticks(longest.unwrap_or(0) as f64);
         let end = longest.filter(|&longest| longest > 0).unwrap_or(1) as f64;
-        let mut chart = ChartBuilder::on(canvas)
-            .margin_top(140)
+        let mut chart = chart_on(canvas)
             .margin_right(LABELS)
-            .margin_bottom(16)
-            .margin_left(24)
-            .x_label_area_size(96)
             .y_label_area_size(LETTER as u32 * (NAME_LETTERS as u32 + 2))
             .build_cartesian_2d(
                 axis(0.0..end, ticks),
@@ -155,7 +143,7 @@ pub fn languages(
             draw_bars(canvas, &chart, place, name, &bars(counts, &totals, &sets))?;
         }
         if rows.is_empty() {
-            draw_nothing(canvas, &chart)?;
+            draw_nothing(canvas, &chart, "no records")?;
         }
         Ok(())
     })
@@ -164,21 +152,6 @@ pub fn languages(
 fn axis(range: Range<f64>, ticks: Vec<f64>) -> Axis {
     let range = range.into();
     Axis { range, ticks }
-}
-
-fn document(size: (u32, u32), draw: impl Fn(&Canvas) -> Result<()>) -> Result<String> {
-    let mut document = String::new();
-    {
-        let canvas = SVGBackend::with_string(&mut document, size).into_drawing_area();
-        canvas.fill(&WHITE)?;
-        draw(&canvas)?;
-        canvas.present()?;
-    }
-    // As in `loss_plot`: a unit is half a pixel.
-    let (width, height) = size;
-    let drawn = format!("width=\"{width}\" height=\"{height}\"");
-    let shown = format!("width=\"{}\" height=\"{}\"", width / 2, height / 2);
-    Ok(document.replacen(&drawn, &shown, 1))
 }
 
 fn named(name: &str, text: &str) -> String {
@@ -191,16 +164,6 @@ fn named(name: &str, text: &str) -> String {
 fn counted(records: usize) -> String {
     let noun = if records == 1 { "record" } else { "records" };
     format!("{} {noun}", compact(records as f64))
-}
-
-fn font(horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
-    let font = ("sans-serif", TEXT).into_font().color(&INK);
-    font.pos(Pos::new(horizontal, vertical))
-}
-
-fn draw_title(canvas: &Canvas, title: &str) -> Result<()> {
-    let font = ("sans-serif", TITLE).into_font().color(&INK);
-    Ok(canvas.draw_text(&fit(title), &font, (40, 28))?)
 }
 
 fn draw_legend(canvas: &Canvas, entries: Vec<(String, RGBColor)>) -> Result<()> {
@@ -335,13 +298,6 @@ fn shortened(name: &str) -> String {
     }
 }
 
-fn draw_nothing(canvas: &Canvas, chart: &Chart) -> Result<()> {
-    let (left, top) = chart.plotting_area().get_base_pixel();
-    let (width, height) = chart.plotting_area().dim_in_pixel();
-    let middle = (left + width as i32 / 2, top + height as i32 / 2);
-    Ok(canvas.draw_text("no records", &font(HPos::Center, VPos::Center), middle)?)
-}
-
 fn draw_zeros(canvas: &Canvas, sets: &Sets<Histogram>) -> Result<()> {
     let zeros = sets.iter().filter_map(|(name, _, histogram)| {
         let (range, count) = histogram.buckets().next()?;
@@ -349,9 +305,7 @@ fn draw_zeros(canvas: &Canvas, sets: &Sets<Histogram>) -> Result<()> {
     });
     let zeros: Vec<String> = zeros.collect();
     if !zeros.is_empty() {
-        let place = ((SIZE.0 - RIGHT) as i32, SIZE.1 as i32 - 16);
-        let text = format!("of length 0: {}", zeros.join(", "));
-        canvas.draw_text(&text, &font(HPos::Right, VPos::Bottom), place)?;
+        draw_note(canvas, &format!("of length 0: {}", zeros.join(", ")))?;
     }
     Ok(())
 }
@@ -361,14 +315,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-
-    fn labels(document: &str) -> Vec<&str> {
-        let text = |element| str::split_once(element, '>').unwrap().1;
-        let elements = document
-            .split("</text>")
-            .filter_map(|part| part.split_once("<text"));
-        elements.map(|(_, element)| text(element).trim()).collect()
-    }
+    use crate::drawing::tests::labels;
 
     fn histogram(lengths: &[usize]) -> Histogram {
         let mut histogram = Histogram::default();
