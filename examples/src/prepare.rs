@@ -3,6 +3,7 @@
 mod clean;
 mod config;
 mod convert;
+mod files;
 mod generate;
 mod input;
 mod output;

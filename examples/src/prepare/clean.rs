@@ -7,13 +7,12 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use llm_data::clean::{Compared, MinHash, Pipeline, SimHash, Step, StreamOptions};
-use llm_data::{
-    Conversation, CountTokens, Document, Format, Message, Record, Report, Role, Tokenizer,
-};
+use llm_data::{Conversation, CountTokens, Document, Message, Record, Report, Role, Tokenizer};
 use serde::Serialize;
 
-use super::input::{Input, also, seen_of};
-use super::output::{Output, Writer};
+use super::files::Rewritten;
+use super::input::{also, seen_of};
+use super::output::Writer;
 use crate::cli::say;
 
 #[derive(Debug, Args, Serialize)]
@@ -68,13 +67,7 @@ enum Compare {
 struct Job {
     #[command(flatten)]
     #[serde(flatten)]
-    input: Input,
-    #[command(flatten)]
-    #[serde(flatten)]
-    output: Output,
-    /// The format to write [default: that of the first record]
-    #[arg(long, value_name = "NAME")]
-    to: Option<String>,
+    files: Rewritten,
     /// Where temporary files are, for steps that compare records [default: the system's]
     #[arg(long, value_name = "DIR")]
     temporary: Option<PathBuf>,
@@ -164,8 +157,7 @@ fn is_in_place(given: &str) -> bool {
 
 impl Job {
     fn run(&self, pipeline: &Pipeline, mut report: Report) -> Result<()> {
-        self.output.check_to(self.to.as_deref())?;
-        let records = self.input.open(true)?;
+        let records = self.files.open()?;
         let (watched, mut before) = (records.watch(), records.survey());
         let mut after = records.survey();
         let texts = OnceLock::new();
@@ -199,9 +191,7 @@ impl Job {
                 after.add(&record, CountTokens::No)?;
                 let writer = match &mut writer {
                     Some(writer) => writer,
-                    None => {
-                        writer.insert(self.output.create(self.format(seen_of(&watched).format)?)?)
-                    }
+                    None => writer.insert(self.files.create(seen_of(&watched).format)?),
                 };
                 writer.write(&record, || format!("record {number}"))
             },
@@ -212,7 +202,7 @@ impl Job {
         }
         let writer = match writer {
             Some(writer) => writer,
-            None => self.output.create(self.format(seen.format)?)?,
+            None => self.files.create(seen.format)?,
         };
         seen.account(&mut report)?;
         say(&account)?;
@@ -222,15 +212,7 @@ impl Job {
         }
         report.cleaning.push(account);
         (report.before, report.after) = (Some(before), Some(after));
-        self.output.finish(writer, &mut report)
-    }
-
-    fn format(&self, first: Option<Format>) -> Result<Format> {
-        match (&self.to, first) {
-            (Some(name), _) => Ok(Format::by_name(name)?),
-            (None, Some(format)) => Ok(format),
-            (None, None) => bail!("--to: no record tells the format"),
-        }
+        self.files.finish(writer, &mut report)
     }
 }
 

@@ -5,17 +5,13 @@ use clap::Args;
 use llm_data::{CountTokens, Format, Numbered, Record, Report};
 use serde::Serialize;
 
-use super::input::Input;
-use super::output::Output;
+use super::files::Files;
 
 #[derive(Debug, Args, Serialize)]
 pub(super) struct Convert {
     #[command(flatten)]
     #[serde(flatten)]
-    input: Input,
-    #[command(flatten)]
-    #[serde(flatten)]
-    output: Output,
+    files: Files,
     /// The format to write
     #[arg(long, value_name = "NAME")]
     to: String,
@@ -23,8 +19,8 @@ pub(super) struct Convert {
 
 impl Convert {
     pub(super) fn run(&self) -> Result<()> {
-        let mut records = self.input.open(false)?;
-        let mut writer = self.output.create(Format::by_name(&self.to)?)?;
+        let mut records = self.files.input.open(false)?;
+        let mut writer = self.files.output.create(Format::by_name(&self.to)?)?;
         let mut report = Report::new("convert", serde_json::to_value(self)?);
         let mut survey = records.survey();
         for record in records.by_ref() {
@@ -34,7 +30,7 @@ impl Convert {
         }
         report.before = Some(survey);
         records.seen().account(&mut report)?;
-        self.output.finish(writer, &mut report)
+        self.files.output.finish(writer, &mut report)
     }
 }
 

@@ -12,8 +12,7 @@ use llm_data::{AlpacaRecord, Conversation, CountTokens, Format, Record, Report, 
 use serde::Serialize;
 use serde_json::json;
 
-use super::input::Input;
-use super::output::Output;
+use super::files::Files;
 use crate::asking::{self, Limits, ModelArgs};
 use crate::cli::say;
 
@@ -26,10 +25,7 @@ pub(super) struct Generate {
     method: Method,
     #[command(flatten)]
     #[serde(flatten)]
-    input: Input,
-    #[command(flatten)]
-    #[serde(flatten)]
-    output: Output,
+    files: Files,
     /// The format to write [default: alpaca; of self-chat: sharegpt]
     #[arg(long, value_name = "NAME")]
     to: Option<String>,
@@ -120,7 +116,7 @@ impl Generate {
 
     pub(super) fn run(&self) -> Result<()> {
         self.check()?;
-        self.output.check(self.format()?)?;
+        self.files.output.check(self.format()?)?;
         let language = match self.language {
             Tongue::En => Language::En,
             Tongue::Zh => Language::Zh,
@@ -135,7 +131,7 @@ impl Generate {
             super::input::also(&mut report, dir)?;
         }
         let model = self.model.open()?;
-        let beside = || self.output.beside(".replies");
+        let beside = || self.files.output.beside(".replies");
         let cache = asking::open_cache(&self.cache.clone().unwrap_or_else(beside))?;
         let options = self.limits.options(&self.model.name());
         let runner = Runner::new(&*model, &cache, options)?;
@@ -175,19 +171,19 @@ impl Generate {
 
     fn write(&self, records: Vec<Conversation>, mut report: Report) -> Result<()> {
         let mut after = llm_data::Survey::default();
-        let mut writer = self.output.create(self.format()?)?;
+        let mut writer = self.files.output.create(self.format()?)?;
         for (index, conversation) in records.into_iter().enumerate() {
             after.add(&conversation, CountTokens::No)?;
             let record = Record::Conversation(conversation);
             writer.write(&record, || format!("record {}", index + 1))?;
         }
         report.after = Some(after);
-        self.output.finish(writer, &mut report)
+        self.files.output.finish(writer, &mut report)
     }
 
     /// What the method begins with.
     fn given(&self, report: &mut Report) -> Result<Given> {
-        let mut records = self.input.open(true)?;
+        let mut records = self.files.input.open(true)?;
         let mut survey = records.survey();
         let mut given = Given::default();
         for record in records.by_ref() {

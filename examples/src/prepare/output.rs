@@ -63,12 +63,6 @@ impl Output {
         self.create(format).map(drop)
     }
 
-    /// The same where the format may be that of the first record.
-    pub(super) fn check_to(&self, to: Option<&str>) -> Result<()> {
-        let to = to.map(Format::by_name).transpose()?;
-        self.check(to.unwrap_or(Format::OpenAi))
-    }
-
     /// A name beside that of the records.
     pub(super) fn beside(&self, ending: &str) -> PathBuf {
         let mut name = self.out.clone().into_os_string();

@@ -4,27 +4,20 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use llm_data::{
-    CountTokens, Format, Numbered, PieceRule, Pieces, Record, Report, Tokenizer, in_order,
-};
+use llm_data::{CountTokens, Numbered, PieceRule, Pieces, Record, Report, Tokenizer, in_order};
 use serde::Serialize;
 
 use super::convert::place;
-use super::input::{Input, also, size};
-use super::output::{Output, Writer};
+use super::files::Rewritten;
+use super::input::{also, size};
+use super::output::Writer;
 use crate::cli::say;
 
 #[derive(Debug, Args, Serialize)]
 pub(super) struct Split {
     #[command(flatten)]
     #[serde(flatten)]
-    input: Input,
-    #[command(flatten)]
-    #[serde(flatten)]
-    output: Output,
-    /// The format to write [default: that of the first record]
-    #[arg(long, value_name = "NAME")]
-    to: Option<String>,
+    files: Rewritten,
     /// Directory of the tokenizer that counts
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
@@ -41,8 +34,7 @@ impl Split {
         let pieces = Pieces::new(Tokenizer::from_dir(&self.model)?)
             .max_tokens(self.max_tokens)
             .rule(self.rule);
-        self.output.check_to(self.to.as_deref())?;
-        let mut records = self.input.open(true)?;
+        let mut records = self.files.open()?;
         let (mut before, mut after) = (records.survey(), records.survey());
         let mut report = Report::new("split", serde_json::to_value(self)?);
         let mut writer: Option<Writer> = None;
@@ -73,10 +65,7 @@ impl Split {
                 after.add(&piece, CountTokens::No)?;
                 let writer = match &mut writer {
                     Some(writer) => writer,
-                    None => {
-                        let to = self.to.as_deref().map(Format::by_name).transpose()?;
-                        writer.insert(self.output.create(to.unwrap_or(numbered.format))?)
-                    }
+                    None => writer.insert(self.files.create(Some(numbered.format))?),
                 };
                 writer.write(&Record::Conversation(piece), || place(&numbered))?;
             }
@@ -91,6 +80,6 @@ impl Split {
         records.seen().account(&mut report)?;
         also(&mut report, &self.model)?;
         (report.before, report.after) = (Some(before), Some(after));
-        self.output.finish(writer, &mut report)
+        self.files.finish(writer, &mut report)
     }
 }
