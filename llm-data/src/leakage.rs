@@ -20,7 +20,6 @@
 mod files;
 pub(crate) mod index;
 mod texts;
-pub(crate) mod words;
 
 use std::fmt;
 

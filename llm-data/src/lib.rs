@@ -68,6 +68,7 @@ mod stream;
 mod survey;
 mod tokenizer;
 mod truncate;
+mod words;
 
 pub use chat::{ChatOptions, ChatTemplate, ChatText};
 pub use decode::DecodeStream;

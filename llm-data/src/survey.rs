@@ -13,9 +13,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::clean::language;
 use crate::error::Result;
 use crate::format::{Document, Preference, Record};
-use crate::leakage::words::for_each_word;
 use crate::record::{Conversation, Message, Role};
 use crate::stream::Numbered;
+use crate::words::for_each_word;
 
 pub use histogram::Histogram;
 pub use tokens::{CountTokens, TokenLengths};

@@ -4,8 +4,8 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Result;
-use crate::leakage::words::for_each_word;
 use crate::record::Message;
+use crate::words::for_each_word;
 
 use super::clusters::{Clusters, narrow};
 use super::signs::for_each_sign;

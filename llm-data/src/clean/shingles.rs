@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Result;
-use crate::leakage::words::for_each_word;
+use crate::words::for_each_word;
 
 /// The Jaccard similarity of two texts' shingle sets, from 0 to 1: what
 /// [`near_duplicates`](super::near_duplicates) compares with its threshold. 0 where one of them has

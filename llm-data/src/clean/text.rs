@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use whatlang::{Info, Lang};
 
 use crate::error::{Error, Result};
-use crate::leakage::words::for_each_word;
 use crate::record::{Conversation, Role};
+use crate::words::for_each_word;
 
 use super::verdict::{Found, Verdict, beginning, excerpt};
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use super::texts::{EvaluationSet, Part, Text, Texts};
-use super::words::{for_each_word, join};
 use super::{BOILERPLATE, N, NAMED, Overlap, OverlapKind, SHORTEST};
+use crate::words::{for_each_word, join};
 
 /// N words on end.
 type Gram = [u32; N];

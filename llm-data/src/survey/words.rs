@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::leakage::words::{for_each_word, stands_alone};
+use crate::words::{for_each_word, stands_alone};
 
 /// Different words that are counted each.
 const WORDS: usize = 2000;
