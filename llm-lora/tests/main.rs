@@ -10,6 +10,7 @@ mod doctor;
 mod doctor_parts;
 mod exactness;
 mod faults;
+mod half_precision;
 mod nonfinite;
 mod packing;
 mod proof;

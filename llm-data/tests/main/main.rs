@@ -17,12 +17,14 @@ mod encoding;
 mod faults;
 mod format_data;
 mod formats;
+mod formats_bad;
 mod fuzz_corpus;
 mod generate;
 mod generate_bounds;
 mod generate_cache;
 mod generate_kill;
 mod generate_optional;
+mod generate_tasks;
 mod goldens;
 mod leakage;
 #[cfg(feature = "http")]
