@@ -3,8 +3,7 @@
 use std::fmt;
 
 use super::content::fixed;
-use super::escape::Escaped;
-use super::svg::{Label, Mark, Scale, Ticks};
+use super::svg::{Label, Mark, Scale, Ticks, begin};
 
 /// Figures with their intervals, one a line.
 pub(super) struct Forest {
@@ -39,17 +38,11 @@ const LEGEND: f64 = 20.0;
 
 impl Forest {
     fn ticks(&self) -> Ticks {
-        let (low, high) = self.range.unwrap_or_else(|| {
-            let ends = self.rows.iter().flat_map(|row| {
-                let (low, high) = row.interval.unwrap_or((row.value, row.value));
-                [low, high, row.value]
-            });
-            let ends = ends.chain(self.null);
-            ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), end| {
-                (low.min(end), high.max(end))
-            })
+        let ends = self.rows.iter().flat_map(|row| {
+            let (low, high) = row.interval.unwrap_or((row.value, row.value));
+            [low, high, row.value]
         });
-        Ticks::around(low, high, 6)
+        Ticks::holding(self.range, ends.chain(self.null), 6)
     }
 
     fn row(
@@ -119,20 +112,10 @@ impl Forest {
 impl fmt::Display for Forest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ticks = self.ticks();
-        let (low, high) = ticks.range();
-        let scale = Scale {
-            low,
-            high,
-            from: LEFT,
-            to: RIGHT,
-        };
+        let scale = ticks.scale(LEFT, RIGHT);
         let bottom = TOP + LINE * self.rows.len() as f64;
         let height = bottom + 48.0 + LEGEND * self.series.len() as f64;
-        write!(
-            f,
-            r#"<svg role="img" viewBox="0 0 {WIDTH} {height}"><title>{}</title>"#,
-            Escaped(&self.title)
-        )?;
+        begin(f, WIDTH, height, &self.title)?;
         for tick in &ticks.values {
             let x = scale.at(*tick);
             write!(

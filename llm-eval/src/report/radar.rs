@@ -3,8 +3,7 @@
 use std::f64::consts::TAU;
 use std::fmt;
 
-use super::escape::Escaped;
-use super::svg::{Label, Mark, SERIES, Scale, Ticks};
+use super::svg::{Label, Mark, SERIES, Scale, Ticks, begin};
 
 /// Figures of several models by category.
 pub(super) struct Radar {
@@ -31,13 +30,8 @@ const LEGEND_TOP: f64 = 352.0;
 
 impl Radar {
     fn ticks(&self) -> Ticks {
-        let (low, high) = self.range.unwrap_or_else(|| {
-            let values = self.series.iter().flat_map(|one| &one.values).flatten();
-            values.fold((0.0, 0.0), |(low, high): (f64, f64), value| {
-                (low.min(*value), high.max(*value))
-            })
-        });
-        Ticks::around(low, high, 5)
+        let values = self.series.iter().flat_map(|one| &one.values).flatten();
+        Ticks::holding(self.range, values.copied().chain([0.0]), 5)
     }
 
     /// The place at a distance from the centre on an axis, the first of which points up.
@@ -154,19 +148,9 @@ fn path(points: impl IntoIterator<Item = (f64, f64)>) -> String {
 impl fmt::Display for Radar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ticks = self.ticks();
-        let (low, high) = ticks.range();
-        let scale = Scale {
-            low,
-            high,
-            from: 0.0,
-            to: RADIUS,
-        };
+        let scale = ticks.scale(0.0, RADIUS);
         let height = LEGEND_TOP + LEGEND * self.series.len() as f64 - 6.0;
-        write!(
-            f,
-            r#"<svg role="img" viewBox="0 0 {WIDTH} {height}"><title>{}</title>"#,
-            Escaped(&self.title)
-        )?;
+        begin(f, WIDTH, height, &self.title)?;
         self.web(f, &ticks, scale)?;
         self.names(f)?;
         for one in &self.series {

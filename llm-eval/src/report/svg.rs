@@ -12,10 +12,10 @@ pub(super) const LETTERS: f64 = 12.0;
 /// Values from `low` to `high`, drawn from `from` to `to`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
-    pub(super) low: f64,
-    pub(super) high: f64,
-    pub(super) from: f64,
-    pub(super) to: f64,
+    low: f64,
+    high: f64,
+    from: f64,
+    to: f64,
 }
 
 impl Scale {
@@ -56,13 +56,52 @@ impl Ticks {
         }
     }
 
-    pub(super) fn range(&self) -> (f64, f64) {
+    /// The same for a range, or where there is none for what holds all values.
+    pub(super) fn holding(
+        range: Option<(f64, f64)>,
+        values: impl Iterator<Item = f64>,
+        most: usize,
+    ) -> Self {
+        let (low, high) = range.unwrap_or_else(|| {
+            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                (low.min(value), high.max(value))
+            })
+        });
+        Self::around(low, high, most)
+    }
+
+    /// From the first tick, drawn at `from`, to the last.
+    pub(super) fn scale(&self, from: f64, to: f64) -> Scale {
+        let (low, high) = self.range();
+        Scale {
+            low,
+            high,
+            from,
+            to,
+        }
+    }
+
+    fn range(&self) -> (f64, f64) {
         (self.values[0], self.values[self.values.len() - 1])
     }
 
     pub(super) fn label(&self, value: f64) -> String {
         fixed(value, self.places)
     }
+}
+
+/// Begins a chart's drawing.
+pub(super) fn begin(
+    f: &mut fmt::Formatter<'_>,
+    width: f64,
+    height: f64,
+    title: &str,
+) -> fmt::Result {
+    let title = Escaped(title);
+    write!(
+        f,
+        r#"<svg role="img" viewBox="0 0 {width} {height}"><title>{title}</title>"#
+    )
 }
 
 /// A name, or several against each other; those for which there is no room are cut off, and whole in
