@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     /// The waits before each of the attempts but the first, all of which fail.
-    fn waits(policy: RetryPolicy, kind: ModelErrorKind) -> Vec<Duration> {
+    fn waits(policy: RetryPolicy, error: &ModelError) -> Vec<Duration> {
         let mut last = Instant::now();
         let mut waits = Vec::new();
         let failed: Result<(), ModelError> = policy.run(
@@ -129,11 +129,15 @@ mod tests {
             || {
                 waits.push(last.elapsed());
                 last = Instant::now();
-                Err(ModelError::new(kind, "busy"))
+                Err(error.clone())
             },
         );
         assert!(failed.is_err());
         waits.split_off(1)
+    }
+
+    fn error(kind: ModelErrorKind) -> ModelError {
+        ModelError::new(kind, "busy")
     }
 
     #[test]
@@ -144,7 +148,7 @@ mod tests {
             max_delay: Duration::from_millis(8),
             ..RetryPolicy::default()
         };
-        let waits = waits(policy, ModelErrorKind::Server(503));
+        let waits = waits(policy, &error(ModelErrorKind::Server(503)));
         assert_eq!(waits.len(), 12);
         for (wait, least) in waits.iter().zip([1, 2, 4, 8, 8, 8, 8, 8, 8, 8, 8, 8]) {
             assert!(*wait >= Duration::from_millis(least), "{waits:?}");
@@ -165,20 +169,9 @@ mod tests {
             ..RetryPolicy::default()
         };
         let asked = Duration::from_millis(20);
-        let mut last = Instant::now();
-        let mut waits = Vec::new();
-        let failed: Result<(), ModelError> = policy.run(
-            || false,
-            || {
-                waits.push(last.elapsed());
-                last = Instant::now();
-                let mut error = ModelError::new(ModelErrorKind::RateLimited, "busy");
-                error.retry_after = Some(asked);
-                Err(error)
-            },
-        );
-        assert!(failed.is_err());
-        let waits = &waits[1..];
+        let mut busy = error(ModelErrorKind::RateLimited);
+        busy.retry_after = Some(asked);
+        let waits = waits(policy, &busy);
         assert!(waits.iter().all(|wait| *wait >= asked), "{waits:?}");
         let by_chance = |wait: &Duration| *wait >= asked + Duration::from_millis(2);
         assert!(waits.iter().any(by_chance), "{waits:?}");
@@ -191,7 +184,7 @@ mod tests {
             max_delay: Duration::ZERO,
             ..RetryPolicy::default()
         };
-        assert!(waits(policy, ModelErrorKind::Refused(400)).is_empty());
-        assert_eq!(waits(policy, ModelErrorKind::Malformed).len(), 1);
+        assert!(waits(policy, &error(ModelErrorKind::Refused(400))).is_empty());
+        assert_eq!(waits(policy, &error(ModelErrorKind::Malformed)).len(), 1);
     }
 }
