@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod benchmarking;
+#[path = "../../llm-data/tests/main/http.rs"]
+mod http;
 mod judging;
 mod preparing;
 mod support;

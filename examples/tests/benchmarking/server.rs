@@ -1,10 +1,11 @@
 //! A chat server that says what a function says.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+
+use crate::http;
 
 /// Serves chat completions until the test ends; `reply` gets all that the messages say.
 pub(crate) struct Server {
@@ -33,28 +34,16 @@ impl Server {
     }
 }
 
-fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, reply: &dyn Fn(&str) -> String) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
-            break;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let body: Value = serde_json::from_slice(&body).unwrap();
+fn serve(stream: TcpStream, seen: &Mutex<Vec<String>>, reply: &dyn Fn(&str) -> String) {
+    let Some((_, body)) = http::request(&stream) else {
+        return;
+    };
+    let body: Value = serde_json::from_str(&body).unwrap();
     let messages = body["messages"].as_array().unwrap().iter();
     let text: Vec<_> = messages.map(|m| m["content"].as_str().unwrap()).collect();
     let text = text.join("\n");
     let message = json!({"role": "assistant", "content": reply(&text)});
     seen.lock().unwrap().push(text);
     let body = json!({"choices": [{"message": message, "finish_reason": "stop"}]}).to_string();
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}", body.len());
-    // The client may be gone.
-    let _ = write!(stream, "{head}\r\nconnection: close\r\n\r\n{body}");
+    http::reply(&stream, 200, "", &body);
 }

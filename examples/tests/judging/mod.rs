@@ -1,12 +1,12 @@
 //! `judge`, as its users run it.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::http;
 use crate::support::{fail, program, succeed};
 
 fn judge(arguments: &[&str]) -> Command {
@@ -176,21 +176,11 @@ fn a_model_on_this_machine_judges_and_figures_are_replayed() {
 }
 
 /// A server that has no schemas, and log-probabilities but for the model `bare`.
-fn serve(stream: &mut TcpStream) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap() == 0 || line == "\r\n" {
-            break;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let mut asked = vec![0; length];
-    reader.read_exact(&mut asked).unwrap();
-    let asked: Value = serde_json::from_slice(&asked).unwrap();
+fn serve(stream: &TcpStream) {
+    let Some((_, asked)) = http::request(stream) else {
+        return;
+    };
+    let asked: Value = serde_json::from_str(&asked).unwrap();
     let token = |text: &str, others: Value| json!({"token": text, "logprob": -0.2876820724517809, "top_logprobs": others});
     let a = json!([{"token": "A", "logprob": -0.2876820724517809}, {"token": "B", "logprob": -1.3862943611198906}]);
     let start = token("{\"winner\": \"", json!([]));
@@ -204,9 +194,7 @@ fn serve(stream: &mut TcpStream) {
         Some(_) => (400, json!({"error": {"message": "unknown field"}})),
         None => (200, json!({"choices": [choice]})),
     };
-    let body = body.to_string();
-    let head = format!("HTTP/1.1 {status} Word\r\ncontent-length: {}", body.len());
-    write!(stream, "{head}\r\nconnection: close\r\n\r\n{body}").unwrap();
+    http::reply(stream, status, "", &body.to_string());
 }
 
 #[test]
@@ -215,7 +203,7 @@ fn what_a_server_lacks_is_said() {
     let endpoint = format!("http://{}/v1", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            serve(&mut stream.unwrap());
+            serve(&stream.unwrap());
         }
     });
     let dir = tempfile::tempdir().unwrap();

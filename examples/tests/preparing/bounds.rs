@@ -1,12 +1,12 @@
 //! What `prepare_data` refuses, looks at before it begins, and leaves out of its reports.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
 use serde_json::{Value, json};
 
 use super::{fs, json_file, lines, prepare, records, run, write};
+use crate::http;
 use crate::support::fail;
 
 /// A server that answers whatever it is asked.
@@ -15,20 +15,11 @@ fn server() -> String {
     let address = format!("http://{}/v1", listener.local_addr().unwrap());
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let (mut line, mut length) = (String::new(), 0);
-            while reader.read_line(&mut line).unwrap() > 2 {
-                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                line.clear();
-            }
-            reader.read_exact(&mut vec![0; length]).unwrap();
+            let stream = stream.unwrap();
+            http::request(&stream);
             let body =
                 r#"{"choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}]}"#;
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", body.len());
-            let _ = stream.write_all(format!("{head}connection: close\r\n\r\n{body}").as_bytes());
+            http::reply(&stream, 200, "", body);
         }
     });
     address

@@ -26,6 +26,8 @@ mod generate_kill;
 mod generate_optional;
 mod generate_tasks;
 mod goldens;
+#[cfg(feature = "http")]
+mod http;
 mod leakage;
 #[cfg(feature = "http")]
 mod openai;

@@ -1,6 +1,6 @@
 //! The client against a server that misbehaves.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +12,8 @@ use llm_data::generate::{
     Question, ReplyCache, RetryPolicy, RunOptions, Runner, Sampling,
 };
 use proptest::prelude::*;
+
+use crate::http;
 
 const GOOD: &str = r#"{"choices": [{"message": {"role": "assistant", "content": "Paris"},
     "finish_reason": "stop"}], "usage": {"prompt_tokens": 7, "completion_tokens": 1}}"#;
@@ -54,36 +56,15 @@ fn server(acts: Vec<Act>) -> (String, Arc<Mutex<Vec<String>>>) {
     (address, requests)
 }
 
-fn serve(mut stream: TcpStream, act: &Act, seen: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-        head.push_str(&line);
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    seen.lock()
-        .unwrap()
-        .push(head + &String::from_utf8(body).unwrap());
+fn serve(stream: TcpStream, act: &Act, seen: &Mutex<Vec<String>>) {
+    let Some((head, body)) = http::request(&stream) else {
+        return;
+    };
+    seen.lock().unwrap().push(head + &body);
     // The client may be gone.
-    let mut send = |text: &str| stream.write_all(text.as_bytes()).is_ok();
+    let send = |text: &str| (&stream).write_all(text.as_bytes()).is_ok();
     match act {
-        Act::Reply(status, headers, body) => {
-            let length = body.len();
-            send(&format!(
-                "HTTP/1.1 {status} Word\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}"
-            ));
-        }
+        Act::Reply(status, headers, body) => http::reply(&stream, *status, headers, body),
         Act::Reset(text) => {
             send(text);
         }

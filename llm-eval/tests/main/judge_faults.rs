@@ -1,6 +1,5 @@
 //! Servers that misbehave: rows 21 to 26 of the list of faults, over HTTP.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use llm_eval::judge::{Judge, Judgments, Mode, Pairing, Turns, Unscored};
 use llm_eval::verdict::Reason;
 use serde_json::json;
 
+use crate::http;
 use crate::judge_stubs::{JUDGE, answers, questions};
 
 const KEY: &str = "sk-the-very-secret";
@@ -63,21 +63,10 @@ pub(crate) fn server(acts: Vec<Act>) -> (String, Arc<Mutex<Vec<String>>>) {
     (address, bodies)
 }
 
-fn serve(mut stream: TcpStream, act: &Act, seen: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
-            break;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let asked = String::from_utf8(body).unwrap();
+fn serve(stream: TcpStream, act: &Act, seen: &Mutex<Vec<String>>) {
+    let Some((_, asked)) = http::request(&stream) else {
+        return;
+    };
     let answer = match act {
         Act::Status(status, body) => Some((*status, body.as_str())),
         Act::RefuseSchema(status, _) if asked.contains("json_schema") => Some((
@@ -89,9 +78,7 @@ fn serve(mut stream: TcpStream, act: &Act, seen: &Mutex<Vec<String>>) {
     };
     seen.lock().unwrap().push(asked);
     if let Some((status, body)) = answer {
-        let head = format!("HTTP/1.1 {status} Word\r\ncontent-length: {}", body.len());
-        // The client may be gone.
-        let _ = write!(stream, "{head}\r\nconnection: close\r\n\r\n{body}");
+        http::reply(&stream, status, "", body);
     }
 }
 

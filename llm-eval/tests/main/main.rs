@@ -7,6 +7,8 @@ mod data;
 mod files;
 mod goldens;
 mod harness;
+#[path = "../../../llm-data/tests/main/http.rs"]
+mod http;
 mod judge_audit;
 mod judge_export;
 mod judge_faults;
