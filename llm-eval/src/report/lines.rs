@@ -70,10 +70,9 @@ impl Value {
         )
     }
 
-    fn short(&self) -> String {
-        let half = self.interval.map(|(low, high)| (high - low) / 2.0);
-        match half {
-            Some(half) => format!("{} ± {half:.*}", self.value(), self.places),
+    fn with_interval(&self) -> String {
+        match self.interval {
+            Some(_) => format!("{} ({})", self.value(), self.interval()),
             None => self.value(),
         }
     }
@@ -286,11 +285,12 @@ impl Lines {
         if names.len() < 2 || self.lines.is_empty() {
             return None;
         }
-        let caption = format!("{} by {what}{}, ± half its interval", self.what, self.unit);
+        let caption = format!("{} by {what}{}, with its interval", self.what, self.unit);
         let mut table = Table::new(caption, ["", "judge"]).numbers(names);
         for line in &self.lines {
             let cells = of(line).into_iter();
-            let cells = cells.map(|value| value.map_or_else(|| "–".to_owned(), Value::short));
+            let cells =
+                cells.map(|value| value.map_or_else(|| "–".to_owned(), Value::with_interval));
             table.push([line.name(), line.judge.clone()].into_iter().chain(cells));
         }
         Some(table.without_idle(&["judge"]))

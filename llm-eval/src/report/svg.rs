@@ -25,6 +25,12 @@ impl Scale {
     }
 }
 
+/// The most digits behind the point.
+const PLACES: usize = 12;
+
+/// Axes end there, so that no distance is infinite.
+const FARTHEST: f64 = 1e300;
+
 /// Ticks at round numbers: 1, 2 or 5 times a power of ten apart.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Ticks {
@@ -34,9 +40,14 @@ pub(super) struct Ticks {
 
 impl Ticks {
     /// The fewest intervals between round numbers that hold all values, `most` at most. Values that are
-    /// all the same get room around them.
+    /// the same in all places that are shown get room around them.
     pub(super) fn around(low: f64, high: f64, most: usize) -> Self {
-        let room = match high > low {
+        let [low, high] = [low, high].map(|end| match end.is_nan() {
+            true => 0.0,
+            false => end.clamp(-FARTHEST, FARTHEST),
+        });
+        let finest = 0.1_f64.powi(PLACES as i32);
+        let room = match high - low > most as f64 * finest {
             true => 0.0,
             false => 0.5 * low.abs().max(1.0),
         };
@@ -52,7 +63,7 @@ impl Ticks {
         let count = (last - first).max(1.0) as usize;
         Self {
             values: (0..=count).map(|at| (first + at as f64) * step).collect(),
-            places: (-step.log10().floor()).max(0.0) as usize,
+            places: PLACES.min((-step.log10().floor()).max(0.0) as usize),
         }
     }
 
@@ -229,6 +240,28 @@ mod tests {
         let ticks = Ticks::around(6.13, 7.48, 5);
         assert_eq!(ticks.values, [6.0, 6.5, 7.0, 7.5]);
         assert_eq!(ticks.label(6.5), "6.5");
+    }
+
+    #[test]
+    fn values_at_the_ends_of_floats_have_ticks() {
+        for (low, high) in [
+            (0.0, 5e-324),
+            (0.0, 1e-15),
+            (1.0, 1.0 + f64::EPSILON),
+            (f64::MIN, f64::MAX),
+            (f64::NAN, f64::INFINITY),
+            (1e16, 1e16 + 2.0),
+        ] {
+            let ticks = Ticks::around(low, high, 6);
+            let (first, last) = ticks.range();
+            assert!(first < last && (last - first).is_finite(), "{ticks:?}");
+            assert!((2..=7).contains(&ticks.values.len()), "{ticks:?}");
+            for tick in &ticks.values {
+                let label = ticks.label(*tick);
+                let places = label.split_once('.').map_or(0, |(_, digits)| digits.len());
+                assert!(places <= PLACES, "{label}");
+            }
+        }
     }
 
     #[test]

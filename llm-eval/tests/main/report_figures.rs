@@ -288,3 +288,47 @@ fn fastchats_judgments_have_the_figures_of_their_replay() {
         "{error}"
     );
 }
+
+#[test]
+fn tables_have_intervals_that_are_not_symmetric() {
+    let verdict = |number: usize| {
+        let ours = if number % 3 == 0 && number > 3 {
+            Preference::Tie
+        } else {
+            Preference::A
+        };
+        let swapped = match ours {
+            Preference::A => Preference::B,
+            other => other,
+        };
+        games("judge", number, [Some(ours), Some(swapped)])
+    };
+    report_of((0..30).flat_map(verdict).collect(), |report| {
+        let markdown = report.to_markdown();
+        let caption = "Adjusted win rate of the first by category, %, with its interval";
+        let table = markdown.split(caption).nth(1).unwrap();
+        let line = table
+            .lines()
+            .find(|line| line.starts_with("| ours"))
+            .unwrap();
+        // All won: 100 % and what is below it, not 100 ± something.
+        assert!(line.contains(" to 100.0) |"), "{line}");
+        assert!(line.contains("| 100.0 (") && !line.contains('±'), "{line}");
+    });
+}
+
+#[test]
+fn scores_without_a_distance_have_a_plot() {
+    let tiny = |model: &str, score: f64| scores("gpt-4", model, move |_| score, 30);
+    for (low, high) in [(0.0, 5e-324), (-1e150, 1e150), (7.0, 7.0)] {
+        let rows = [tiny("a", low), tiny("b", high)].concat();
+        report_of(rows, |report| {
+            let plots = parsed(&report.to_html());
+            let ticks: Vec<_> = plots.iter().filter(|one| one.is_of("tick")).collect();
+            assert!(ticks.len() > 1);
+            for tick in ticks {
+                assert!(tick.attributes["x"].parse::<f64>().unwrap().is_finite());
+            }
+        });
+    }
+}
