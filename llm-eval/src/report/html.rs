@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 
 use super::Report;
 use super::content::{Block, Kind, Section, Table};
-use super::escape::Escaped;
+use super::escape::{Escaped, Sentence};
 use super::questions::by_question;
 use super::sections::sections;
 
@@ -18,7 +18,12 @@ pub(super) struct Page<'a>(pub(super) &'a Report<'a>);
 impl Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = self.0;
+        let names = names(report);
         let title = title(report);
+        let heading = Sentence {
+            text: &title,
+            names: &names,
+        };
         let title = Escaped(&title);
         let nonce = nonce(report);
         write!(
@@ -37,7 +42,7 @@ impl Display for Page<'_> {
 </head>
 <body>
 <header>
-<h1>{title}</h1>
+<h1>{heading}</h1>
 </header>
 "#
         )?;
@@ -45,7 +50,7 @@ impl Display for Page<'_> {
         contents(f, &sections)?;
         f.write_str("<main>\n")?;
         for section in &sections {
-            part(f, section)?;
+            part(f, section, &names)?;
         }
         judgments::write(f, report, &by_question(report))?;
         write!(
@@ -68,6 +73,13 @@ pub(super) fn title(report: &Report<'_>) -> String {
         some(&judged.models),
         some(&judged.judges)
     )
+}
+
+/// Names of others that stand in sentences.
+fn names<'a>(report: &'a Report<'_>) -> Vec<&'a str> {
+    let judged = &report.judged;
+    let names = [&judged.models, &judged.judges, &judged.categories];
+    names.into_iter().flatten().map(String::as_str).collect()
 }
 
 /// A mark that the page's own style and script bear, and no judged text can: it depends on all of
@@ -99,7 +111,8 @@ fn contents(f: &mut fmt::Formatter<'_>, sections: &[Section]) -> fmt::Result {
     f.write_str("</ul>\n</nav>\n")
 }
 
-fn part(f: &mut fmt::Formatter<'_>, section: &Section) -> fmt::Result {
+fn part(f: &mut fmt::Formatter<'_>, section: &Section, names: &[&str]) -> fmt::Result {
+    let sentence = |text| Sentence { text, names };
     let Section { id, title, blocks } = section;
     writeln!(
         f,
@@ -108,17 +121,17 @@ fn part(f: &mut fmt::Formatter<'_>, section: &Section) -> fmt::Result {
     )?;
     for block in blocks {
         match block {
-            Block::Text(text) => writeln!(f, "<p>{}</p>", Escaped(text))?,
+            Block::Text(text) => writeln!(f, "<p>{}</p>", sentence(text))?,
             Block::Warnings(texts) => {
                 f.write_str("<ul class=\"warnings\">\n")?;
                 for text in texts {
-                    writeln!(f, "<li>{}</li>", Escaped(text))?;
+                    writeln!(f, "<li>{}</li>", sentence(text))?;
                 }
                 f.write_str("</ul>\n")?;
             }
-            Block::Table(table) => write_table(f, table)?,
-            Block::Forest(forest) => figure(f, "forest", &forest.title, forest)?,
-            Block::Radar(radar) => figure(f, "radar", &radar.title, radar)?,
+            Block::Table(table) => write_table(f, table, names)?,
+            Block::Forest(forest) => figure(f, "forest", sentence(&forest.title), forest)?,
+            Block::Radar(radar) => figure(f, "radar", sentence(&radar.title), radar)?,
         }
     }
     f.write_str("</section>\n")
@@ -127,38 +140,38 @@ fn part(f: &mut fmt::Formatter<'_>, section: &Section) -> fmt::Result {
 fn figure(
     f: &mut fmt::Formatter<'_>,
     class: &str,
-    title: &str,
+    title: Sentence<'_>,
     plot: &impl Display,
 ) -> fmt::Result {
-    let title = Escaped(title);
+    let label = Escaped(title.text);
     writeln!(
         f,
         r#"<figure class="{class}">
-<div class="scroll" role="group" tabindex="0" aria-label="{title}">{plot}</div>
+<div class="scroll" role="group" tabindex="0" aria-label="{label}">{plot}</div>
 <figcaption>{title}</figcaption>
 </figure>"#
     )
 }
 
-fn write_table(f: &mut fmt::Formatter<'_>, table: &Table) -> fmt::Result {
-    let caption = Escaped(&table.caption);
+fn write_table(f: &mut fmt::Formatter<'_>, table: &Table, names: &[&str]) -> fmt::Result {
+    let label = Escaped(&table.caption);
+    let caption = Sentence {
+        text: &table.caption,
+        names,
+    };
     writeln!(
         f,
-        r#"<div class="scroll" role="group" tabindex="0" aria-label="{caption}">
+        r#"<div class="scroll" role="group" tabindex="0" aria-label="{label}">
 <table>
 <caption>{caption}</caption>
 <thead>
 <tr>"#
     )?;
-    for (place, column) in table.head.iter().enumerate() {
-        let class = class(column.kind);
-        match (column.name.is_empty(), place) {
-            (true, _) => writeln!(f, "<td></td>")?,
-            (false, _) => writeln!(
-                f,
-                r#"<th scope="col"{class}>{}</th>"#,
-                Escaped(&column.name)
-            )?,
+    for column in &table.head {
+        let (name, class) = (Escaped(&column.name), class(column.kind));
+        match column.name.is_empty() {
+            true => writeln!(f, "<td></td>")?,
+            false => writeln!(f, r#"<th scope="col"{class}>{name}</th>"#)?,
         }
     }
     f.write_str("</tr>\n</thead>\n<tbody>\n")?;

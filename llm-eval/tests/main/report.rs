@@ -342,3 +342,30 @@ fn every_judgment_is_there_and_every_answer_once() {
         }
     }
 }
+
+#[test]
+fn names_turn_nothing_around_them() {
+    let arabic = "نموذج";
+    let mut rows = scores("judge", arabic, |number| (number % 5) as f64, 3);
+    rows.extend(scores("judge", "\u{202e}evil", |_| 1.0, 2));
+    report_of(rows, |report| {
+        let html = report.to_html();
+        let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let found = parsed(&html);
+        let is_sentence = |one: &&Element| {
+            matches!(
+                &*one.tag,
+                "h1" | "caption" | "figcaption" | "li" | "title" | "text" | "bdi"
+            )
+        };
+        for one in found.iter().filter(is_sentence) {
+            assert!(!one.text.contains(turns), "{} {}", one.tag, one.text);
+        }
+        let heading = html.split("<h1>").nth(1).unwrap();
+        assert!(
+            heading.starts_with(&format!("<bdi>{arabic}</bdi>, ")),
+            "{heading:.80}"
+        );
+        assert!(!report.to_markdown().contains(turns));
+    });
+}

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::Escaped;
 use crate::judge::{Game, Judged, Judgment, Order};
 use crate::report::Report;
+use crate::report::escape::{Escaped, EscapedText};
 use crate::report::lines::category;
 use crate::report::questions::{Asked, Meeting};
 use crate::stats::Outcome;
@@ -159,7 +159,7 @@ fn said(f: &mut fmt::Formatter<'_>, what: &str, turns: &[String]) -> fmt::Result
 
 fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     let lang = language(text);
-    let text = Escaped(text);
+    let text = EscapedText(text);
     writeln!(
         f,
         r#"<div class="text" dir="auto" lang="{lang}">{text}</div>"#
