@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use llm_data::clean::{Compared, MinHash, Pipeline, SimHash, Step, StreamOptions};
-use llm_data::{Conversation, CountTokens, Document, Message, Record, Report, Role, Tokenizer};
+use llm_data::{
+    Conversation, CountTokens, Document, Format, Message, Numbered, Record, Report, Role, Tokenizer,
+};
 use serde::Serialize;
 
 use super::files::Rewritten;
@@ -163,17 +165,8 @@ impl Job {
         let texts = OnceLock::new();
         let conversations = records.map(|record| {
             let (number, numbered) = record?;
-            let (path, format) = (numbered.path.display(), numbered.format);
             before.add(&numbered.record, CountTokens::No)?;
-            let is_text = matches!(numbered.record, Record::Text(_));
-            if is_text != *texts.get_or_init(|| is_text) {
-                bail!("{path}: texts and conversations cannot be cleaned together");
-            }
-            match numbered.record {
-                Record::Conversation(conversation) => Ok((number, conversation)),
-                Record::Text(document) => Ok((number, said(document))),
-                Record::Preference(_) => bail!("{path}: {format} records cannot be cleaned"),
-            }
+            Ok((number, conversation_of(numbered, &texts)?))
         });
         let options = StreamOptions {
             directory: self.temporary.clone(),
@@ -213,6 +206,20 @@ impl Job {
         report.cleaning.push(account);
         (report.before, report.after) = (Some(before), Some(after));
         self.files.finish(writer, &mut report)
+    }
+}
+
+/// A record as a conversation; `texts` says whether all are plain texts.
+fn conversation_of(numbered: Numbered<Record>, texts: &OnceLock<bool>) -> Result<Conversation> {
+    let (path, format) = (numbered.path.display(), numbered.format);
+    let is_text = matches!(numbered.record, Record::Text(_));
+    if is_text != *texts.get_or_init(|| is_text) {
+        bail!("{path}: texts and conversations cannot be cleaned together");
+    }
+    match numbered.record {
+        Record::Conversation(conversation) => Ok(conversation),
+        Record::Text(document) => Ok(said(document)),
+        Record::Preference(_) => bail!("{path}: {format} records cannot be cleaned"),
     }
 }
 

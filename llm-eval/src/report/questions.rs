@@ -52,47 +52,80 @@ impl Meeting<'_> {
 
 /// All questions, in the order in which their judgments come first.
 pub(super) fn by_question<'a>(report: &Report<'a>) -> Vec<Asked<'a>> {
-    let numbers: HashMap<&str, usize> = (0..)
-        .zip(&report.judged.models)
-        .map(|(number, model)| (&**model, number))
-        .collect();
-    let questions: HashMap<&Id, &Question> =
-        report.questions.iter().map(|one| (&one.id, one)).collect();
-    let answers: HashMap<&str, &Answers> = report
-        .answers
-        .iter()
-        .map(|one| (&*one.model, one))
-        .collect();
-    let mut found: Vec<Asked<'a>> = Vec::new();
-    let mut places: HashMap<&Id, usize> = HashMap::new();
-    let mut meetings: HashMap<(&Id, usize, Vec<usize>), usize> = HashMap::new();
+    let mut grouped = Grouped::new(report);
     for row in &report.judgments.rows {
-        let place = *places.entry(&row.question_id).or_insert_with(|| {
-            found.push(Asked {
-                id: &row.question_id,
+        grouped.add(row);
+    }
+    for game in report.judgments.games() {
+        grouped.add_game(game);
+    }
+    for asked in &mut grouped.found {
+        asked.answers.sort_unstable_by_key(|(number, _)| *number);
+        asked.meetings.sort_by_key(|meeting| meeting.turn);
+    }
+    grouped.found
+}
+
+/// Questions on their way, with where everything is.
+struct Grouped<'r, 'a> {
+    numbers: HashMap<&'r str, usize>,
+    questions: HashMap<&'a Id, &'a Question>,
+    answers: HashMap<&'a str, &'a Answers>,
+    found: Vec<Asked<'a>>,
+    places: HashMap<&'a Id, usize>,
+    meetings: HashMap<Key<'a>, usize>,
+}
+
+/// A question, a turn, and models in the order of their numbers.
+type Key<'a> = (&'a Id, usize, Vec<usize>);
+
+fn key<'a>(id: &'a Id, turn: usize, models: &[usize]) -> Key<'a> {
+    let mut models = models.to_vec();
+    models.sort_unstable();
+    (id, turn, models)
+}
+
+impl<'r, 'a> Grouped<'r, 'a> {
+    fn new(report: &'r Report<'a>) -> Self {
+        let models = report.judged.models.iter().map(String::as_str);
+        let questions = report.questions.iter().map(|one| (&one.id, one));
+        let answers = report.answers.iter().map(|one| (&*one.model, one));
+        Self {
+            numbers: models.zip(0..).collect(),
+            questions: questions.collect(),
+            answers: answers.collect(),
+            found: Vec::new(),
+            places: HashMap::new(),
+            meetings: HashMap::new(),
+        }
+    }
+
+    fn add(&mut self, row: &'a Judgment) {
+        let id = &row.question_id;
+        let place = *self.places.entry(id).or_insert_with(|| {
+            self.found.push(Asked {
+                id,
                 category: &row.category,
-                question: questions.get(&row.question_id).copied(),
+                question: self.questions.get(id).copied(),
                 referenced: false,
                 answers: Vec::new(),
                 meetings: Vec::new(),
             });
-            found.len() - 1
+            self.found.len() - 1
         });
-        let asked = &mut found[place];
+        let asked = &mut self.found[place];
         asked.referenced |= row.reference;
-        let models: Vec<usize> = shown(row).iter().map(|model| numbers[model]).collect();
-        for (model, number) in shown(row).iter().zip(&models) {
-            let known = asked.answers.iter().any(|(one, _)| one == number);
-            let answer = answers
-                .get(model)
-                .and_then(|all| all.turns.get(&row.question_id));
-            if let (false, Some(turns)) = (known, answer) {
-                asked.answers.push((*number, turns));
+        let mut models = Vec::new();
+        for model in shown(row) {
+            let number = self.numbers[model];
+            models.push(number);
+            let known = asked.answers.iter().any(|(one, _)| *one == number);
+            let answers = self.answers.get(model);
+            if let (false, Some(turns)) = (known, answers.and_then(|all| all.turns.get(id))) {
+                asked.answers.push((number, turns));
             }
         }
-        let mut key = models.clone();
-        key.sort_unstable();
-        let meeting = meetings.entry((&row.question_id, row.turn, key));
+        let meeting = self.meetings.entry(key(id, row.turn, &models));
         let place = *meeting.or_insert_with(|| {
             asked.meetings.push(Meeting {
                 turn: row.turn,
@@ -104,21 +137,15 @@ pub(super) fn by_question<'a>(report: &Report<'a>) -> Vec<Asked<'a>> {
         });
         asked.meetings[place].rows.push(row);
     }
-    for game in report.judgments.games() {
-        let models = [&game.model_1, &game.model_2].map(|model| numbers[&**model]);
-        let mut key = models.to_vec();
-        key.sort_unstable();
-        let question = places[&game.question_id];
-        let key = (found[question].id, game.turn, key);
-        let meeting = &mut found[question].meetings[meetings[&key]];
+
+    fn add_game(&mut self, game: Game) {
+        let models = [&game.model_1, &game.model_2].map(|model| self.numbers[&**model]);
+        let asked = &mut self.found[self.places[&game.question_id]];
+        let meeting = self.meetings[&key(asked.id, game.turn, &models)];
+        let meeting = &mut asked.meetings[meeting];
         let same = meeting.models == models;
         meeting.games.push(if same { game } else { game.turned() });
     }
-    for asked in &mut found {
-        asked.answers.sort_unstable_by_key(|(number, _)| *number);
-        asked.meetings.sort_by_key(|meeting| meeting.turn);
-    }
-    found
 }
 
 /// The models in the order given, whatever stood first.

@@ -131,7 +131,7 @@ impl fmt::Display for Warning {
             ),
             Self::DifferentQuestions { judge, common, any } => write!(
                 f,
-                "{judge} has scores for all models on {common} of {any} questions and turns: the means are not of the same ones, but the differences are."
+                "{judge} has scores for all models on {common} of {any} questions and turns: means are over different questions, differences over the common ones only."
             ),
             Self::NoStyle { judge, reason } => write!(
                 f,
