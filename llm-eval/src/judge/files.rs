@@ -19,7 +19,7 @@ pub use belle::{BelleItem, BellePrompt, belle_class};
 pub use fastchat::{
     Choice, Judge, JudgePrompt, ModelAnswer, PairJudgment, Question, SingleJudgment,
 };
-pub use format::{Format, detect, read_categories};
+pub use format::{Format, detect, is_own, read_categories};
 pub use row::{Id, Place, Row};
 pub(super) use row::{take, take_optional};
 pub use rows::{Rows, read_rows, write_array, write_rows};

@@ -1,5 +1,6 @@
 //! The files of the published evaluations, read and written.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use llm_eval::judge::files::*;
@@ -317,4 +318,25 @@ fn a_failed_write_leaves_the_old_file() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     write_array::<AlpacaAnnotation>(&path, []).unwrap();
     assert_eq!(read::<AlpacaAnnotation>(&path).len(), 0);
+}
+
+#[test]
+fn our_own_judgments_are_told_whatever_is_around_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("judgments.jsonl");
+    let long = "x".repeat(2 << 20);
+    let row = format!(r#"{{"question_id": 1, "reply": "{long}", "prompt_hash": "0"}}"#);
+    for (text, own) in [
+        (row.clone(), true),
+        (format!("\n\n{row}\n"), true),
+        (format!("\u{feff}{row}"), true),
+        (format!("\u{feff}\r\n [{row}]"), true),
+        (r#"{"question_id": 1}"#.to_owned(), false),
+        (String::new(), false),
+    ] {
+        fs::write(&path, &text).unwrap();
+        assert_eq!(is_own(&path).unwrap(), own, "{:.40}", text);
+    }
+    fs::write(&path, "{").unwrap();
+    assert!(is_own(&path).is_err());
 }

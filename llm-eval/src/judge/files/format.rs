@@ -88,19 +88,6 @@ impl FromStr for Format {
     }
 }
 
-/// A record of any layout.
-struct Any(Map<String, Value>);
-
-impl Row for Any {
-    fn from_object(object: Map<String, Value>, _: Place<'_>) -> Result<Self> {
-        Ok(Self(object))
-    }
-
-    fn to_object(&self) -> std::result::Result<Map<String, Value>, serde_json::Error> {
-        Ok(self.0.clone())
-    }
-}
-
 /// The format of a file of judgments, by its first record's fields.
 ///
 /// # Errors
@@ -108,12 +95,9 @@ impl Row for Any {
 /// [`Error::Empty`], [`Error::UnknownFormat`], and whatever keeps the record from being read.
 pub fn detect(path: impl AsRef<Path>) -> Result<Format> {
     let path = path.as_ref();
-    let Some(first) = read_rows::<Any>(path)?.next() else {
-        return Err(Error::Empty {
-            path: path.to_owned(),
-        });
-    };
-    let (_, Any(record)) = first?;
+    let record = first(path)?.ok_or_else(|| Error::Empty {
+        path: path.to_owned(),
+    })?;
     let known = Format::ALL
         .into_iter()
         .find(|format| format.marks().iter().all(|mark| record.contains_key(*mark)));
@@ -125,6 +109,22 @@ pub fn detect(path: impl AsRef<Path>) -> Result<Format> {
             .collect::<Vec<_>>()
             .join(", "),
     })
+}
+
+/// Whether the first record of a file is a judgment as [`Judgments`](crate::judge::Judgments) are
+/// written; an empty file has none.
+///
+/// # Errors
+///
+/// Whatever keeps the record from being read.
+pub fn is_own(path: impl AsRef<Path>) -> Result<bool> {
+    let record = first(path.as_ref())?;
+    Ok(record.is_some_and(|record| record.contains_key("prompt_hash")))
+}
+
+fn first(path: &Path) -> Result<Option<Map<String, Value>>> {
+    let first = read_rows(path)?.next().transpose()?;
+    Ok(first.map(|(_, record)| record))
 }
 
 /// A question's identifier and category, in any layout that has both.

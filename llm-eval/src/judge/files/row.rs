@@ -35,6 +35,17 @@ pub trait Row: Sized {
     fn to_object(&self) -> std::result::Result<Map<String, Value>, serde_json::Error>;
 }
 
+/// A record of any layout.
+impl Row for Map<String, Value> {
+    fn from_object(object: Map<String, Value>, _: Place<'_>) -> Result<Self> {
+        Ok(object)
+    }
+
+    fn to_object(&self) -> std::result::Result<Map<String, Value>, serde_json::Error> {
+        Ok(self.clone())
+    }
+}
+
 /// The identifier of a question: a number in FastChat's sets, a text in Arena-Hard's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
