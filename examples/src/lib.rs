@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod interrupt;
 pub mod judging;
 pub mod loss_plot;
+pub mod outputs;
 pub mod prepare;
 pub mod recorder;
 pub mod records;

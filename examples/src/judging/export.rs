@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use llm_eval::judge::files::{write_array, write_rows};
 use llm_eval::judge::{Judgments, read_answers, read_questions};
 
 use crate::cli::say;
+use crate::outputs;
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
@@ -31,7 +32,7 @@ pub(super) struct Export {
     answers: Vec<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Layout {
     /// FastChat's JUDGE_single.jsonl
     FastchatSingle,
@@ -45,6 +46,7 @@ enum Layout {
 
 impl Export {
     pub(super) fn run(&self) -> Result<()> {
+        self.check()?;
         let mut judgments = Judgments::default();
         for file in &self.files {
             judgments.rows.extend(Judgments::read(file)?.rows);
@@ -53,11 +55,11 @@ impl Export {
         let out = &self.out;
         let written = match self.to {
             Layout::FastchatSingle => {
-                let rows = judgments.fastchat_single()?;
+                let rows = some(judgments.fastchat_single()?)?;
                 write_rows(out, &rows).map(|()| rows.len())
             }
             Layout::FastchatPair => {
-                let rows = judgments.fastchat_pair()?;
+                let rows = some(judgments.fastchat_pair()?)?;
                 write_rows(out, &rows).map(|()| rows.len())
             }
             Layout::AlpacaEval => {
@@ -69,15 +71,44 @@ impl Export {
                 for path in &self.answers {
                     answers.extend(read_answers(path)?);
                 }
-                let rows = judgments.alpaca_eval(baseline, &questions, &answers)?;
+                let rows = some(judgments.alpaca_eval(baseline, &questions, &answers)?)?;
                 write_array(out, &rows).map(|()| rows.len())
             }
             Layout::ArenaHard => {
-                let rows = judgments.arena_hard(baseline)?;
+                let rows = some(judgments.arena_hard(baseline)?)?;
                 write_rows(out, &rows).map(|()| rows.len())
             }
         };
         let rows = written.with_context(|| out.display().to_string())?;
         say(format_args!("{rows} rows in {}", out.display()))
+    }
+
+    /// Refuses what the layout takes no notice of, and places where nothing can be written.
+    fn check(&self) -> Result<()> {
+        use Layout::{AlpacaEval, ArenaHard};
+        let given: [(&str, bool, &[Layout]); 3] = [
+            (
+                "--baseline",
+                self.baseline.is_some(),
+                &[AlpacaEval, ArenaHard],
+            ),
+            ("--questions", self.questions.is_some(), &[AlpacaEval]),
+            ("--answers", !self.answers.is_empty(), &[AlpacaEval]),
+        ];
+        for (flag, given, layouts) in given {
+            if given && !layouts.contains(&self.to) {
+                bail!("{flag} has no effect on this layout");
+            }
+        }
+        let read = self.files.iter().chain(&self.questions);
+        outputs::check([&self.out], read.chain(&self.answers))
+    }
+}
+
+/// As many rows as there are, of which there must be some.
+fn some<T>(rows: Vec<T>) -> Result<Vec<T>> {
+    match rows.is_empty() {
+        true => bail!("there are no judgments that this layout has a place for"),
+        false => Ok(rows),
     }
 }

@@ -1,19 +1,18 @@
 //! Verdicts from raw replies.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args;
+use llm_eval::judge::files::read_rows;
 use llm_eval::verdict::{Grammar, Parsed, parse};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::say;
 
 #[derive(Debug, Args)]
 pub(super) struct Parse {
-    /// Replies, an object a line
+    /// Replies: an object a line, or an array of objects
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// rating, pair, arena-hard, vicuna, belle, alpaca-eval, json or rubric, or another system's parser:
@@ -31,18 +30,15 @@ pub(super) struct Parse {
 impl Parse {
     pub(super) fn run(&self) -> Result<()> {
         let path = self.file.display();
-        let file = File::open(&self.file).with_context(|| path.to_string())?;
         let (mut parsed, mut unparsed) = (0, 0);
-        for (number, line) in (1..).zip(BufReader::new(file).lines()) {
-            let line = line.with_context(|| format!("{path}:{number}"))?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            let row: Value =
-                serde_json::from_str(&line).with_context(|| format!("{path}:{number}"))?;
-            let reply = row[&self.field].as_str().ok_or_else(|| {
-                anyhow!("{path}:{number}: field `{}`: expected a text", self.field)
-            })?;
+        for row in read_rows::<Map<String, Value>>(&self.file)? {
+            let (number, row) = row?;
+            let reply = row
+                .get(&self.field)
+                .and_then(Value::as_str)
+                .ok_or_else(|| {
+                    anyhow!("{path}:{number}: field `{}`: expected a text", self.field)
+                })?;
             let found = parse(&self.grammar, reply);
             match &found {
                 Parsed::Verdict(_) => parsed += 1,

@@ -1,13 +1,11 @@
 //! Figures from files of judgments.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use llm_eval::Report;
-use llm_eval::judge::files::{Format, detect, read_categories};
+use llm_eval::judge::files::{Format, detect, is_own, read_categories};
 use llm_eval::judge::replay::{self, Group, OnDuplicate, Options};
 use llm_eval::judge::{Judgments, read_answers, read_labels};
 use llm_eval::stats::Bootstrap;
@@ -58,7 +56,7 @@ enum Duplicates {
 
 impl Replay {
     pub(super) fn run(&self) -> Result<()> {
-        if self.format.is_none() && self.files.iter().all(|file| is_ours(file)) {
+        if self.format.is_none() && self.is_own()? {
             return self.ours();
         }
         if self.human.is_some() || !self.answers.is_empty() {
@@ -90,6 +88,15 @@ impl Replay {
         }
     }
 
+    fn is_own(&self) -> Result<bool> {
+        for file in &self.files {
+            if !is_own(file)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Of judgments that `judge run` wrote.
     fn ours(&self) -> Result<()> {
         let foreign = [
@@ -118,19 +125,6 @@ impl Replay {
         }
         show(&report, self.json)
     }
-}
-
-/// Whether the first line of a file is a judgment of `judge run`.
-pub(super) fn is_ours(path: &Path) -> bool {
-    let first = File::open(path).ok().and_then(|file| {
-        let mut line = String::new();
-        BufReader::new(file)
-            .take(1 << 20)
-            .read_line(&mut line)
-            .ok()?;
-        serde_json::from_str::<serde_json::Value>(&line).ok()
-    });
-    first.is_some_and(|row| row.get("prompt_hash").is_some())
 }
 
 fn print(replay: &replay::Replay) -> Result<()> {

@@ -7,13 +7,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 use llm_core::checkpoint::write_atomically;
 use llm_eval::Report;
-use llm_eval::judge::files::{Format, Id, detect};
+use llm_eval::judge::files::{Format, Id, detect, is_own};
 use llm_eval::judge::{Judgments, read_answers, read_labels, read_questions};
 use llm_eval::stats::Bootstrap;
 
-use super::replay::is_ours;
 use super::run::LEVEL;
 use crate::cli::say;
+use crate::outputs;
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("out").required(true).multiple(true).args(["html", "markdown", "json"]))]
@@ -21,13 +21,13 @@ pub(super) struct ReportArgs {
     /// Judgments of `judge run`, or FastChat's, single or of pairs; those of several judges are a panel
     #[arg(value_name = "JUDGMENTS", required = true)]
     files: Vec<PathBuf>,
-    /// Questions in FastChat's layout, to be shown; FastChat's judgments get their categories from here
+    /// Questions, in any layout that `judge run` reads, to be shown; FastChat's judgments get their categories from here
     #[arg(long, value_name = "FILE")]
     questions: Option<PathBuf>,
-    /// The models' answers in FastChat's layout, to be shown, a file or more
+    /// The models' answers, in any such layout, to be shown, a file or more
     #[arg(long, value_name = "FILE", num_args = 1..)]
     answers: Vec<PathBuf>,
-    /// Reference answers in FastChat's layout, which replace the questions' own
+    /// Reference answers, in the layouts of answers, which replace the questions' own
     #[arg(long, value_name = "FILE", requires = "questions")]
     references: Option<PathBuf>,
     /// Labels of people, to correct the judges by
@@ -89,55 +89,20 @@ impl ReportArgs {
         }
         Ok(())
     }
-
-    fn outputs(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.html, &self.markdown, &self.json]
-            .into_iter()
-            .flatten()
-    }
-
     /// Nothing that is read is overwritten, and no output by another.
     fn check_outputs(&self) -> Result<()> {
-        let same = |one: &Path, other: &Path| {
-            one == other
-                || matches!((place(one), place(other)), (Some(one), Some(other)) if one == other)
-        };
-        let read = self.files.iter().chain(&self.answers);
-        let read: Vec<&PathBuf> = read
+        let inputs = self.files.iter().chain(&self.answers);
+        let inputs = inputs
             .chain(&self.questions)
             .chain(&self.references)
-            .chain(&self.human)
-            .collect();
-        for (number, path) in self.outputs().enumerate() {
-            if read.iter().any(|one| same(one, path)) {
-                bail!(
-                    "{}: it is read from, and would be overwritten",
-                    path.display()
-                );
-            }
-            if self.outputs().take(number).any(|one| same(one, path)) {
-                bail!(
-                    "{}: two reports cannot be written to one file",
-                    path.display()
-                );
-            }
-        }
-        Ok(())
+            .chain(&self.human);
+        let written = [&self.html, &self.markdown, &self.json];
+        outputs::check(written.into_iter().flatten(), inputs)
     }
-}
-
-/// A file's one name; it need not be there yet, but its directory.
-fn place(path: &Path) -> Option<PathBuf> {
-    if let Ok(path) = path.canonicalize() {
-        return Some(path);
-    }
-    let dir = path.parent().filter(|dir| *dir != Path::new(""));
-    let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
-    Some(dir.join(path.file_name()?))
 }
 
 fn read(path: &Path, categories: &BTreeMap<Id, String>) -> Result<Judgments> {
-    if is_ours(path) {
+    if is_own(path)? {
         return Ok(Judgments::read(path)?);
     }
     match detect(path)? {

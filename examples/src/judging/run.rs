@@ -16,17 +16,18 @@ use llm_eval::verdict::{Grammar, Range};
 use super::show;
 use crate::asking::{self, Limits, ModelArgs};
 use crate::cli::say;
+use crate::outputs;
 
 /// What both commands need.
 #[derive(Debug, Args)]
 struct Common {
-    /// Questions in FastChat's layout
+    /// Questions, as FastChat, Vicuna, AlpacaEval, Arena-Hard or BELLE have them
     #[arg(long, value_name = "FILE")]
     questions: PathBuf,
-    /// The models' answers in FastChat's layout, a file or more
+    /// The models' answers, as FastChat, Vicuna, AlpacaEval or Arena-Hard have them, a file or more
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     answers: Vec<PathBuf>,
-    /// Reference answers in FastChat's layout, which replace the questions' own
+    /// Reference answers, in the layouts of answers, which replace the questions' own
     #[arg(long, value_name = "FILE")]
     references: Option<PathBuf>,
     /// How answers are judged
@@ -50,7 +51,7 @@ struct Common {
     /// Prompts of one's own: NAME.txt in this directory, or FastChat's judge_prompts.jsonl
     #[arg(long, value_name = "PATH")]
     prompts: Option<PathBuf>,
-    /// Of the marks around what is judged
+    /// Of the marks around what is judged, and of the resampling behind intervals
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Replies so far; a run that is killed goes on from there
@@ -170,6 +171,14 @@ impl Common {
         })
     }
 
+    /// The files that are read, and the cache.
+    fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        let own = [&self.questions, &self.cache].into_iter();
+        own.chain(&self.answers)
+            .chain(&self.references)
+            .chain(&self.prompts)
+    }
+
     fn read(&self) -> Result<(Vec<Question>, Vec<Answers>)> {
         let questions = read_questions(&self.questions, self.references.as_deref())?;
         let mut answers = Vec::new();
@@ -183,6 +192,7 @@ impl Common {
 impl Run {
     pub(super) fn run(&self) -> Result<()> {
         let common = &self.common;
+        outputs::check([&self.out], common.inputs())?;
         let pairing = Pairing {
             both_orders: !self.one_order,
             baseline: self.baseline.clone(),

@@ -1,5 +1,7 @@
 //! `judge`, as its users run it.
 
+mod refused;
+
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,7 +87,7 @@ fn judgments_become_reports() {
     let error = fail(&mut report(&["r.json", "--json", "r.json"]));
     assert!(error.contains("r.json: it is read from"), "{error}");
     let error = fail(report(&["--html", "r.x", "--json", "./r.x"]).args(&files));
-    assert!(error.contains("two reports"), "{error}");
+    assert!(error.contains("two outputs"), "{error}");
     assert!(fail(report(&["--json", "x", "--level", "95"]).args(&files)).contains("level = 95"));
     assert!(!report(&[]).args(&files).status().unwrap().success());
 }
@@ -109,6 +111,9 @@ fn replies_become_verdicts() {
     assert!(error.contains("pears"), "{error}");
     let error = fail(judge(&["parse", "--grammar", "pair", "--field", "reply"]).arg(&path));
     assert!(error.contains(":1: field `reply`"), "{error}");
+    std::fs::write(&path, format!("\u{feff}\n{}", lines[0])).unwrap();
+    let rows = succeed(judge(&parse).arg(&path));
+    assert!(rows.starts_with("{\"line\":2,\"verdict\""), "{rows}");
 }
 
 #[test]
