@@ -1,5 +1,6 @@
 //! Asking a strong model, on a server or in a directory, within limits.
 
+use std::env::{self, VarError};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -23,9 +24,9 @@ use crate::talk::Speaker;
 /// How servers are asked.
 #[derive(Debug, Clone, Args, Serialize)]
 pub struct ServerArgs {
-    /// The environment variable that holds the server's key
-    #[arg(long, value_name = "NAME", default_value = "OPENAI_API_KEY")]
-    api_key_env: String,
+    /// The environment variable that holds the server's key [default: OPENAI_API_KEY, if it is set]
+    #[arg(long, value_name = "NAME")]
+    api_key_env: Option<String>,
     /// The header that the key goes into: as a bearer token, or alone, as in Azure's api-key
     #[arg(long, value_name = "NAME", default_value = "authorization")]
     api_key_header: String,
@@ -45,7 +46,7 @@ impl ServerArgs {
     #[must_use]
     pub fn with_key(&self, api_key_env: &str) -> Self {
         Self {
-            api_key_env: api_key_env.to_owned(),
+            api_key_env: Some(api_key_env.to_owned()),
             ..self.clone()
         }
     }
@@ -53,15 +54,30 @@ impl ServerArgs {
     /// A client of the server at `endpoint`.
     ///
     /// # Errors
-    /// When the address makes no sense.
+    /// When the address makes no sense, or the environment variable that is named holds no key.
     pub fn client(&self, endpoint: &str) -> Result<OpenAiClient> {
         let mut options = OpenAiOptions::new(endpoint);
-        options.api_key = std::env::var(&self.api_key_env).ok().map(Into::into);
+        options.api_key = self.key()?.map(Into::into);
         options.api_key_header = self.api_key_header.clone();
         options.requests_per_minute = self.requests_per_minute;
         options.tokens_per_minute = self.tokens_per_minute;
         options.timeout = Duration::from_secs(self.timeout);
         Ok(OpenAiClient::new(options)?)
+    }
+
+    fn key(&self) -> Result<Option<String>> {
+        let name = self.api_key_env.as_deref();
+        match (env::var(name.unwrap_or("OPENAI_API_KEY")), name) {
+            (Ok(key), _) => Ok(Some(key)),
+            (Err(VarError::NotPresent), None) => Ok(None),
+            // What it holds is not shown.
+            (Err(VarError::NotUnicode(_)), _) => {
+                bail!("the key's environment variable is no UTF-8")
+            }
+            (Err(VarError::NotPresent), Some(name)) => {
+                bail!("--api-key-env: there is no environment variable {name}")
+            }
+        }
     }
 }
 
@@ -76,7 +92,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "NAME", required_unless_present = "local")]
     model: Option<String>,
     /// A model directory instead, which answers on this machine
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["endpoint", "model"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["endpoint", "model", "ServerArgs"])]
     local: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
@@ -264,7 +280,7 @@ pub struct Limits {
     #[arg(long, value_name = "X", requires = "price_prompt")]
     price_completion: Option<f64>,
     /// Tokens that a reply is reckoned to have, by --dry-run [default: 400]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "dry_run")]
     pub expected_tokens: Option<u32>,
     /// Questions in flight at a time; the result does not depend on it
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -280,28 +296,46 @@ impl Limits {
         self.expected_tokens.unwrap_or(400)
     }
 
-    /// For a runner.
+    /// The price that is given.
+    pub fn price(&self) -> Option<Price> {
+        price(self.price_prompt, self.price_completion)
+    }
+
+    /// Whether what is asked may not cost more than a limit, so that all prices must be known.
+    pub fn has_max_cost(&self) -> bool {
+        self.max_cost.is_some()
+    }
+
+    /// For a runner that asks one model.
     pub fn options(&self, model: &str) -> RunOptions {
-        let limits = self;
-        let mut prices = Prices::new();
-        if let (Some(prompt), Some(completion)) = (limits.price_prompt, limits.price_completion) {
-            prices.insert(model.to_owned(), Price { prompt, completion });
-        }
+        let price = self.price();
+        let prices = price.map(|price| (model.to_owned(), price));
+        self.options_with(prices.into_iter().collect())
+    }
+
+    /// For a runner on a cache that has replies of all these models.
+    pub fn options_with(&self, prices: Prices) -> RunOptions {
         RunOptions {
-            workers: limits.workers,
+            workers: self.workers,
             budget: Budget {
-                cost: limits.max_cost,
-                tokens: limits.max_total_tokens,
-                requests: limits.max_requests,
+                cost: self.max_cost,
+                tokens: self.max_total_tokens,
+                requests: self.max_requests,
             },
             prices,
-            on_failure: match limits.skip_failed {
+            on_failure: match self.skip_failed {
                 true => OnFailure::Skip,
                 false => OnFailure::Stop,
             },
             ..RunOptions::default()
         }
     }
+}
+
+/// A price of both.
+pub fn price(prompt: Option<f64>, completion: Option<f64>) -> Option<Price> {
+    let (prompt, completion) = (prompt?, completion?);
+    Some(Price { prompt, completion })
 }
 
 /// The replies so far. A damaged file is set aside, with a warning.

@@ -52,7 +52,7 @@ pub(super) struct Generate {
     cache: Option<PathBuf>,
     /// The share of what replies bring that is reckoned to be kept, by --dry-run of self-instruct and augment
     /// [default: 0.7]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", requires = "dry_run")]
     expected_yield: Option<f64>,
     #[command(flatten)]
     #[serde(flatten)]

@@ -89,11 +89,11 @@ fn flags_without_effect_are_refused() {
         ("generate answer records.json --seed 3", "--seed"),
         ("generate augment records.json --rounds 3", "--rounds"),
         (
-            "generate augment records.json --expected-tokens 3",
+            "generate augment records.json --dry-run --expected-tokens 3",
             "--expected-tokens",
         ),
         (
-            "generate evolve records.json --expected-yield 0.5",
+            "generate evolve records.json --dry-run --expected-yield 0.5",
             "--expected-yield",
         ),
     ] {
@@ -107,6 +107,40 @@ fn flags_without_effect_are_refused() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn how_a_server_is_asked_says_nothing_to_a_model_here() {
+    let dir = records();
+    let local = "generate answer records.json --out o.jsonl --local model";
+    for option in [
+        "--requests-per-minute 3",
+        "--tokens-per-minute 3",
+        "--api-key-env KEY",
+        "--api-key-header api-key",
+        "--timeout 3",
+    ] {
+        let error = fail(&mut prepare(&dir, &format!("{local} {option}")));
+        let flag = option.split(' ').next().unwrap();
+        assert!(
+            error.contains(flag) && error.contains("cannot be used with"),
+            "{error}"
+        );
+    }
+    let server =
+        "generate evolve records.json --out o.jsonl --endpoint http://127.0.0.1:1/v1 --model m";
+    for option in ["--expected-tokens 3", "--expected-yield 0.5"] {
+        let error = fail(&mut prepare(&dir, &format!("{server} {option}")));
+        assert!(error.contains("--dry-run"), "{error}");
+    }
+    let error = fail(&mut prepare(
+        &dir,
+        &format!("{server} --api-key-env LLM_TEST_ABSENT"),
+    ));
+    assert!(
+        error.contains("no environment variable LLM_TEST_ABSENT"),
+        "{error}"
+    );
 }
 
 #[test]
