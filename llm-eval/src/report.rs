@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::judge::files::Id;
 use crate::judge::{
-    Answers, Calibration, Figures, HumanLabel, Judged, Judgments, Panel, Question, Standing,
+    Answers, Calibration, Figures, Game, HumanLabel, Judged, Judgments, Panel, Question, Standing,
     StyleFigures, check_models, check_questions,
 };
 use crate::stats::Bootstrap;
@@ -164,7 +164,8 @@ impl<'a> Report<'a> {
         let mut warnings = warning::warnings(judgments, &figures, &games, judged.questions);
         let mut style = Vec::new();
         for judge in judged.judges.iter().filter(|_| !answers.is_empty()) {
-            if games.iter().any(|game| game.judge == *judge) {
+            let decided = |game: &&Game| game.judge == *judge && game.outcome.is_some();
+            if games.iter().filter(decided).count() > 1 {
                 let characters = |text: &str| text.chars().count() as u64;
                 match judgments.style_figures(judge, answers, characters, options) {
                     Ok(figures) => style.push(figures),

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use llm_data::generate::{ChatModel, OpenAiClient};
+use llm_data::generate::{ChatModel, OpenAiClient, Price};
 use llm_eval::bench::belle::BelleJudge;
 
-use crate::asking::{self, ServerArgs};
+use crate::asking::{self, Limits, ServerArgs, price};
 
 #[derive(Debug, Args)]
 pub(super) struct JudgeArgs {
@@ -29,6 +29,12 @@ pub(super) struct JudgeArgs {
     /// The longest reply of the judge in tokens [default: 2048]
     #[arg(long, value_name = "N")]
     judge_max_tokens: Option<u32>,
+    /// What a million tokens of the judge's questions cost [default: --price-prompt]
+    #[arg(long, value_name = "X", requires_all = ["judge_endpoint", "judge_price_completion"])]
+    judge_price_prompt: Option<f64>,
+    /// What a million tokens of its replies cost [default: --price-completion]
+    #[arg(long, value_name = "X", requires_all = ["judge_endpoint", "judge_price_prompt"])]
+    judge_price_completion: Option<f64>,
 }
 
 /// A judge that can be asked.
@@ -46,6 +52,20 @@ impl JudgeArgs {
     /// Whether an option says how a judge is asked.
     pub(super) fn detailed(&self) -> bool {
         self.judge_prompts.is_some() || self.judge_max_tokens.is_some()
+    }
+
+    /// The judge's name, and what it costs where that is known; nothing on this machine, unless a
+    /// price is given.
+    pub(super) fn price(&self, limits: &Limits) -> Option<(String, Option<Price>)> {
+        let own = price(self.judge_price_prompt, self.judge_price_completion);
+        let price = own.or(limits.price());
+        match (&self.judge_model, &self.judge_local) {
+            (Some(name), _) => Some((name.clone(), price)),
+            (None, Some(dir)) => {
+                Some((dir.display().to_string(), price.or(Some(Price::default()))))
+            }
+            (None, None) => None,
+        }
     }
 
     /// The judge, where one is named.

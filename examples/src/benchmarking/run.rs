@@ -1,13 +1,13 @@
 //! Benchmarks asked of a model.
 
-use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use llm_data::generate::{ChatModel, Estimate, ReplyCache, Runner};
+use llm_core::checkpoint::write_atomically;
+use llm_data::generate::{ChatModel, Estimate, Price, Prices, ReplyCache, RunOptions, Runner};
 use llm_eval::bench::{ChatServer, LanguageModel, Results, ceval};
 use llm_eval::judge::Judgments;
 use serde_json::{Map, json};
@@ -18,6 +18,7 @@ use super::show;
 use super::tasks::{Benchmark, Progress, Split, TaskArgs, Work};
 use crate::asking::{self, Limits, ServerArgs};
 use crate::cli::say;
+use crate::outputs;
 
 /// Replies of servers so far.
 const CACHE: &str = "benchmark.replies";
@@ -81,8 +82,7 @@ impl Run {
         let date = date.to_string();
         if let Some(path) = &self.submission {
             let submission = ceval::submission(&results.tasks);
-            fs::write(path, format!("{submission:#}\n"))
-                .with_context(|| path.display().to_string())?;
+            write_atomically(path, |file| writeln!(file, "{submission:#}"))?;
         }
         // What a judge does to them may fail, and answers are dear.
         let mut written = self.save(&results, &date)?;
@@ -119,8 +119,48 @@ impl Run {
             None if test => bail!(
                 "C-Eval withholds the answers of its split test; give --submission FILE, to be sent in"
             ),
-            _ => Ok(()),
+            _ => {}
         }
+        self.prices()?;
+        outputs::check(&self.submission, tasks.inputs().chain(&self.cache))
+    }
+
+    /// What the models cost that are asked, each by its name. Replies of all of them are in one cache,
+    /// and count together.
+    fn prices(&self) -> Result<Prices> {
+        let limits = &self.limits;
+        let asked = self.chat || self.endpoint.is_some();
+        let free = self.endpoint.is_none().then(Price::default);
+        let model = asked.then(|| (self.name(), limits.price().or(free)));
+        let mut prices = Prices::new();
+        for (name, price) in model.into_iter().chain(self.judge.price(limits)) {
+            let Some(price) = price else {
+                if limits.has_max_cost() {
+                    bail!(
+                        "--max-cost: give the price of {name}: --price-prompt and --price-completion, or of a \
+                         judge --judge-price-prompt and --judge-price-completion"
+                    );
+                }
+                continue;
+            };
+            if [price.prompt, price.completion]
+                .iter()
+                .any(|one| one.is_nan() || *one < 0.0)
+            {
+                bail!("the price of {name}: expected numbers from 0");
+            }
+            if prices
+                .insert(name.clone(), price)
+                .is_some_and(|other| other != price)
+            {
+                bail!("{name} judges itself, and has two prices");
+            }
+        }
+        Ok(prices)
+    }
+
+    fn options(&self) -> Result<RunOptions> {
+        Ok(self.limits.options_with(self.prices()?))
     }
 
     fn open_cache(&self, judged: bool) -> Result<ReplyCache> {
@@ -158,7 +198,7 @@ impl Run {
             bar.set_style(ProgressStyle::with_template(
                 "{msg} {wide_bar} {pos}/{len} {eta}",
             )?);
-            let results = self.results(work, &model, &mut |task, done, all| {
+            let results = self.results(work, &model, None, &mut |task, done, all| {
                 bar.set_message(task.to_owned());
                 bar.set_length(all as u64);
                 bar.set_position(done as u64);
@@ -166,9 +206,12 @@ impl Run {
             bar.finish_and_clear();
             return results;
         };
-        let runner = Runner::new(&*chat, cache, self.limits.options(&name))?;
+        // As it may be shown, without a key that stands in it.
+        let endpoint = self.endpoint.as_ref().map(|_| chat.endpoint());
+        let runner = Runner::new(&*chat, cache, self.options()?)?;
         let results = asking::watched(&runner, || {
-            self.results(work, &ChatServer::new(&runner, &name), &mut |_, _, _| {})
+            let server = ChatServer::new(&runner, &name);
+            self.results(work, &server, endpoint, &mut |_, _, _| {})
         })?;
         let failed = runner.counts()?.failed;
         if failed > 0 {
@@ -181,12 +224,13 @@ impl Run {
         &self,
         work: &[Work],
         model: &dyn LanguageModel,
+        endpoint: Option<String>,
         progress: &mut Progress<'_>,
     ) -> Result<Results> {
         work.iter().try_for_each(|work| advised(work, model))?;
         let tasks = &self.tasks;
         let config = json!({
-            "model": model.name(), "endpoint": self.endpoint, "chat": self.chat,
+            "model": model.name(), "endpoint": endpoint, "chat": self.chat,
             "variant": tasks.variant.as_deref().unwrap_or("harness"),
             "limit": tasks.limit, "num_fewshot": tasks.num_fewshot, "subjects": tasks.subjects,
         });
@@ -210,8 +254,7 @@ impl Run {
         cache: &ReplyCache,
         results: &mut Results,
     ) -> Result<Judgments> {
-        let options = self.limits.options(&judge.judge.model);
-        let runner = Runner::new(&**model, cache, options)?;
+        let runner = Runner::new(&**model, cache, self.options()?)?;
         let name = results.model.clone();
         let mut judgments = Judgments::default();
         for task in results.tasks.iter_mut().filter(|task| task.name == "belle") {
@@ -226,7 +269,7 @@ impl Run {
         let tokens = self.limits.tokens();
         if let Some(chat) = self.chat()? {
             let name = self.name();
-            let runner = Runner::new(&*chat, cache, self.limits.options(&name))?;
+            let runner = Runner::new(&*chat, cache, self.options()?)?;
             let server = ChatServer::new(&runner, &name);
             let mut requests = Vec::new();
             for work in work {
@@ -237,8 +280,7 @@ impl Run {
             asking::say_estimate(&server.estimate(&requests, tokens)?)?;
         }
         if let Some(Opened { judge, model }) = judge {
-            let options = self.limits.options(&judge.judge.model);
-            let runner = Runner::new(&**model, cache, options)?;
+            let runner = Runner::new(&**model, cache, self.options()?)?;
             let mut total: Option<Estimate> = None;
             for task in work.iter().filter_map(Work::belle) {
                 let one = judge.estimate(&runner, task, self.tasks.limit, tokens)?;

@@ -101,6 +101,11 @@ pub(super) enum Work {
 pub(super) type Progress<'a> = dyn FnMut(&str, usize, usize) + 'a;
 
 impl TaskArgs {
+    /// What is read.
+    pub(super) fn inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.data.iter().chain(&self.train)
+    }
+
     /// Refuses what no task would heed.
     pub(super) fn check(&self) -> Result<()> {
         use Benchmark::{Agieval, Ceval, Classify, Gsm8k, Mmlu};

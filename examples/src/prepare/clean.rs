@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use llm_data::clean::{Compared, MinHash, Pipeline, SimHash, Step, StreamOptions};
 use llm_data::{
-    Conversation, CountTokens, Document, Format, Message, Numbered, Record, Report, Role, Tokenizer,
+    Conversation, CountTokens, Document, Message, Numbered, Record, Report, Role, Tokenizer,
 };
 use serde::Serialize;
 

@@ -240,6 +240,42 @@ fn answers_to_c_evals_test_can_be_sent_in() {
     );
 }
 
+#[test]
+fn a_model_and_its_judge_share_a_limit_in_money() {
+    let dir = belle();
+    let server = Server::start(|text| {
+        let judged = text.contains("得分");
+        if judged { "得分: 1" } else { "答案" }.to_owned()
+    });
+    let with_key = format!("{}?route=s3cr3t", server.endpoint);
+    let options = format!(
+        "--model answers --endpoint {with_key} --task belle --data eval_set.json --output out --json \
+         --judge-endpoint {} --judge-model judge --max-cost 1 --price-prompt 1 --price-completion 1",
+        server.endpoint
+    );
+    // The judge's own price counts, and ends the run before it is asked.
+    let dear = " --judge-price-prompt 1e6 --judge-price-completion 1e6";
+    let error = fail(&mut run(&dir, &(options.clone() + dear)));
+    assert!(error.contains("cost"), "{error}");
+    assert_eq!(server.count(), 2);
+    fs::remove_dir_all(dir.path().join("out")).unwrap();
+    // By its price it may be asked, and then there are replies of both in the cache.
+    let results: Value = serde_json::from_str(&succeed(&mut run(&dir, &options))).unwrap();
+    assert_eq!(results["results"]["belle"]["score,all"], 1.0);
+    assert_eq!(server.count(), 4);
+    fs::remove_dir_all(dir.path().join("out")).unwrap();
+    succeed(&mut run(&dir, &options));
+    assert_eq!(server.count(), 4);
+    // An address in results is as it may be shown.
+    for entry in fs::read_dir(dir.path().join("out/answers")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let shown = text.contains("route=[redacted]");
+        let results = path.to_string_lossy().contains("results_");
+        assert!(shown == results && !text.contains("s3cr3t"), "{text}");
+    }
+}
+
 /// A task, options, and what is said of them.
 const HEEDLESS: &[(&str, &str, &str)] = &[
     ("gsm8k", "--max-cost 3", "--endpoint <URL>"),
@@ -259,6 +295,24 @@ const HEEDLESS: &[(&str, &str, &str)] = &[
     ("belle", "--variant official", "--task mmlu or ceval"),
     ("belle", "--num-fewshot 3", "--num-fewshot belongs to"),
     ("belle", "--judge-prompts x", "name a judge"),
+    ("gsm8k", "{server} --expected-tokens 3", "--dry-run"),
+    ("gsm8k", "{server} --max-cost 3", "give the price of model"),
+    ("belle", "{judge} --max-cost 3", "give the price of j"),
+    (
+        "belle",
+        "{judge} --judge-price-prompt=-1 --judge-price-completion 1",
+        "expected numbers from 0",
+    ),
+    (
+        "belle",
+        "{judge} --judge-price-prompt 3",
+        "--judge-price-completion",
+    ),
+    (
+        "belle",
+        "--judge-local x --judge-price-prompt 3 --judge-price-completion 3",
+        "--judge-endpoint",
+    ),
     ("belle", "--judge-endpoint http://x", "--judge-model"),
 ];
 

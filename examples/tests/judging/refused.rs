@@ -54,7 +54,7 @@ fn a_place_is_tried_before_anything_is_asked() {
     let before = fs::read_dir(dir.path()).unwrap().count();
     for out in ["absent/out.jsonl", "."] {
         let error = fail(&mut command(&dir, &format!("{ASK} --out {out}")));
-        assert!(error.starts_with(&format!("Error: {out}")), "{error}");
+        assert!(error.starts_with(&format!("error: {out}: ")), "{error}");
         let export = format!("export judgments.jsonl --to fastchat-pair --out {out}");
         assert!(fail(&mut command(&dir, &export)).contains(out));
     }

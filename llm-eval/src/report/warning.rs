@@ -59,7 +59,7 @@ pub enum Warning {
         /// `mode (grammar)`, each.
         scales: Vec<String>,
     },
-    /// A judge scored the models on different questions, so that their means are not of the same.
+    /// A judge scored the models on different questions, so that their means are over different ones.
     DifferentQuestions {
         /// The judge.
         judge: String,

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use llm_eval::judge::files::{Format, read_categories};
+use llm_eval::judge::files::{Format, Id, read_categories};
 use llm_eval::judge::replay::{OnDuplicate, Options, replay};
-use llm_eval::judge::{Judgment, Judgments};
+use llm_eval::judge::{Answers, Judgment, Judgments};
 use llm_eval::report::Warning;
 use llm_eval::stats::Bootstrap;
 use llm_eval::verdict::Preference;
@@ -145,6 +145,14 @@ fn standings_count_each_game_for_both() {
     assert_eq!(theirs.categories["math"].outcomes.losses, 2);
 }
 
+fn answers_of(model: &str) -> [Answers; 1] {
+    let answer = |number| (Id::Number(number), vec![format!("Answer {number}.")]);
+    [Answers {
+        model: model.to_owned(),
+        turns: (0..30).map(answer).collect(),
+    }]
+}
+
 #[test]
 fn doubts_come_first() {
     let kinds = |rows: Vec<Judgment>| {
@@ -178,6 +186,20 @@ fn doubts_come_first() {
     let mut twice = pairs(30, &fair);
     twice.push(twice[0].clone());
     assert_eq!(kinds(twice), ["duplicates"]);
+    // Answers of one model only.
+    let judgments = Judgments {
+        rows: pairs(30, &fair),
+    };
+    let answers = answers_of("ours");
+    let report = Report::of(&judgments, &[], &answers, &Bootstrap::default()).unwrap();
+    let [Warning::NoStyle { judge, reason }] = &report.warnings[..] else {
+        panic!("{:?}", report.warnings);
+    };
+    assert!(
+        judge == "judge" && reason.contains("theirs has no answer"),
+        "{reason}"
+    );
+    assert!(report.style.is_empty());
     let mut own = scores("gpt-4", "gpt-3.5-turbo", |_| 7.0, 30);
     own.extend(scores("gpt-4", "vicuna", |_| 7.0, 31));
     assert_eq!(
@@ -292,7 +314,7 @@ fn fastchats_judgments_have_the_figures_of_their_replay() {
 #[test]
 fn tables_have_intervals_that_are_not_symmetric() {
     let verdict = |number: usize| {
-        let ours = if number % 3 == 0 && number > 3 {
+        let ours = if number.is_multiple_of(3) && number > 3 {
             Preference::Tie
         } else {
             Preference::A
