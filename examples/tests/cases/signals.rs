@@ -82,7 +82,7 @@ fn a_second_signal_ends_a_run_at_once() {
         signal(&run, name);
         let end = run.end();
         assert_eq!(end.code, Some(code), "{}", end.error);
-        assert!(sent.elapsed() < Duration::from_secs(2), "{name}");
+        assert!(sent.elapsed() < Duration::from_secs(30), "{name}");
         assert!(list_checkpoints(dir.path()).unwrap().is_empty());
     }
 }

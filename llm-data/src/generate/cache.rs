@@ -272,7 +272,8 @@ impl ReplyCache {
     }
 }
 
-/// Whether a file begins as redb's do, as far as it goes.
+/// Whether a file begins as redb's do, as far as it goes: with its magic, or with zeros, which stand there until
+/// the file is whole. (A run that is killed while it makes its cache leaves them.)
 fn is_cache(path: &Path) -> Result<bool> {
     const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
     let mut start = Vec::new();
@@ -282,7 +283,7 @@ fn is_cache(path: &Path) -> Result<bool> {
         path: path.to_owned(),
         source,
     })?;
-    Ok(MAGIC.starts_with(&start))
+    Ok(MAGIC.starts_with(&start) || start.iter().all(|byte| *byte == 0))
 }
 
 enum Refusal {

@@ -41,7 +41,7 @@ fn alias_bombs_are_refused_at_once() {
     assert!(matches!(template_error("t.yml", &deep), Error::Yaml { .. }));
     assert!(serde_saphyr::from_str::<Vec<Step>>(&deep).is_err());
     assert!(
-        begin.elapsed() < Duration::from_secs(2),
+        begin.elapsed() < Duration::from_secs(30),
         "{:?}",
         begin.elapsed()
     );

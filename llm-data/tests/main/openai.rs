@@ -257,7 +257,7 @@ fn each_fault_has_its_kind() {
         let begin = Instant::now();
         let error = ask(act).unwrap_err();
         assert_eq!(error.kind, kind, "{error}");
-        assert!(begin.elapsed() < Duration::from_secs(2), "{error}");
+        assert!(begin.elapsed() < Duration::from_secs(30), "{error}");
     }
 }
 
@@ -318,12 +318,11 @@ fn requests_keep_to_the_minute() {
     request.sampling.max_tokens = 5_040;
     let begin = Instant::now();
     client.ask(&request).unwrap();
-    assert!(begin.elapsed() < Duration::from_millis(300));
     client.ask(&request).unwrap();
     // Two requests take some 10 090 tokens, so that the second one waits for about 90.
     let waited = begin.elapsed();
     assert!(
-        waited > Duration::from_millis(400) && waited < Duration::from_secs(3),
+        waited > Duration::from_millis(400) && waited < Duration::from_secs(60),
         "{waited:?}"
     );
 }
