@@ -10,7 +10,7 @@ use llm_data::{Conversation, Error, ReadOptions, Record, RecordReader};
 use crate::settings::Dataset;
 
 /// The conversations of files, one behind the other, each with its number: that in its file, from 1 and bad
-/// ones counted; further files number on. Bad records come as errors of their own where they are to be
+/// ones counted; further files number on from the last good one. Bad records come as errors of their own where they are to be
 /// skipped; otherwise the first one ends it, with all that are bad in its file.
 pub struct Conversations {
     /// What is to be read, each with its name.
