@@ -177,7 +177,10 @@ impl Judgment {
             (Some(_), None) if pair == self.score.is_some() => {
                 Some(("score", "belongs to verdicts on one answer"))
             }
-            _ if self.score.is_some_and(|score| !(score.abs() <= MAX_SCORE)) => {
+            _ if self
+                .score
+                .is_some_and(|score| score.is_nan() || score.abs() > MAX_SCORE) =>
+            {
                 Some(("score", "not a number up to a billion"))
             }
             (None, _) if self.expected.is_some() => Some(("expected", "there is no verdict")),
