@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use llm_data::generate::{
@@ -13,6 +13,7 @@ use llm_data::generate::{
 };
 
 use crate::generate::{random_model, seeds};
+use crate::killed;
 
 const FOLDER: &str = "LLM_DATA_KILL_FOLDER";
 const WORKERS: &str = "LLM_DATA_KILL_WORKERS";
@@ -26,12 +27,7 @@ fn child() {
         return;
     };
     let folder = Path::new(&folder);
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<usize>().unwrap())
-    };
-    let die_at = number(DIE_AT).unwrap_or(usize::MAX);
+    let die_at = killed::number(DIE_AT).unwrap_or(usize::MAX);
     let asked = std::sync::atomic::AtomicUsize::new(0);
     let log = |what: &str, request: &ChatRequest| {
         let path = folder.join("log");
@@ -60,7 +56,7 @@ fn child() {
     let cache = ReplyCache::open(folder.join("cache.redb")).unwrap();
     assert_eq!(cache.set_aside(), None);
     let options = RunOptions {
-        workers: number(WORKERS).unwrap(),
+        workers: killed::number(WORKERS).unwrap(),
         ..RunOptions::default()
     };
     let text = data_set(&Runner::new(&model, &cache, options).unwrap());
@@ -93,12 +89,10 @@ fn expected(workers: usize) -> (String, HashMap<String, usize>) {
 }
 
 fn spawn(folder: &Path, workers: usize) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "generate_kill::child"]);
+    let mut command = killed::child("generate_kill::child");
     command
         .env(FOLDER, folder)
         .env(WORKERS, workers.to_string());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
@@ -148,23 +142,7 @@ fn a_run_killed_at_random_points_yields_the_same() {
     let (expected, questions) = expected(4);
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let (mut kills, mut state) = (0, 1u64);
-    loop {
-        let mut child = spawn(folder, 4).spawn().unwrap();
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        // Longer and longer, and on a loaded machine without a kill at last, so that it ends.
-        std::thread::sleep(Duration::from_millis(2 + (state >> 33) % (4 + 6 * kills)));
-        if kills < 60 {
-            child.kill().unwrap();
-        }
-        if child.wait().unwrap().success() {
-            break;
-        }
-        kills += 1;
-        assert!(kills <= 62, "it fails unless it is killed");
-    }
+    let kills = killed::at_random_points(|| spawn(folder, 4));
     assert_eq!(
         std::fs::read_to_string(folder.join("result")).unwrap(),
         expected
@@ -173,8 +151,7 @@ fn a_run_killed_at_random_points_yields_the_same() {
     let again = total(&asked(folder)) - total(&questions);
     eprintln!("{kills} kills, {again} questions asked again");
     assert!(
-        again <= 4 * kills as usize,
+        again <= 4 * kills,
         "{again} questions asked again after {kills} kills"
     );
-    assert!(kills > 0);
 }

@@ -28,6 +28,7 @@ mod generate_tasks;
 mod goldens;
 #[cfg(feature = "http")]
 mod http;
+mod killed;
 mod leakage;
 #[cfg(feature = "http")]
 mod openai;

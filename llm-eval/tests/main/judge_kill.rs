@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use llm_data::generate::{
 use llm_eval::judge::{Judge, Mode, Pairing};
 
 use crate::judge_stubs::{JUDGE, Seen, answers, hash, perfect, questions};
+use crate::killed;
 
 const FOLDER: &str = "LLM_EVAL_KILL_FOLDER";
 /// Whether the judge's replies are to be bound to a schema, which the model refuses.
@@ -29,12 +30,7 @@ fn child() {
         return;
     };
     let folder = Path::new(&folder);
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<usize>().unwrap())
-    };
-    let die_at = number(DIE_AT).unwrap_or(usize::MAX);
+    let die_at = killed::number(DIE_AT).unwrap_or(usize::MAX);
     let asked = AtomicUsize::new(0);
     let model = |request: &ChatRequest| {
         if asked.fetch_add(1, Ordering::SeqCst) + 1 >= die_at {
@@ -64,7 +60,7 @@ fn child() {
     let cache = ReplyCache::open(folder.join("cache.redb")).unwrap();
     assert_eq!(cache.set_aside(), None);
     let options = RunOptions {
-        workers: number(WORKERS).unwrap(),
+        workers: killed::number(WORKERS).unwrap(),
         ..RunOptions::default()
     };
     let runner = Runner::new(&model, &cache, options).unwrap();
@@ -84,12 +80,10 @@ fn judge_writes_json(seen: &Seen) -> bool {
 }
 
 fn spawn(folder: &Path, workers: usize) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "judge_kill::child"]);
+    let mut command = killed::child("judge_kill::child");
     command
         .env(FOLDER, folder)
         .env(WORKERS, workers.to_string());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
@@ -164,30 +158,13 @@ fn a_refused_schema_is_remembered() {
 fn a_run_killed_at_random_points_yields_the_same() {
     let (expected, questions) = undisturbed(4);
     let folder = tempfile::tempdir().unwrap();
-    let (mut kills, mut state) = (0, 1u64);
-    loop {
-        let mut child = spawn(folder.path(), 4).spawn().unwrap();
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        // Longer and longer, and on a loaded machine without a kill at last, so that it ends.
-        std::thread::sleep(Duration::from_millis(2 + (state >> 33) % (4 + 6 * kills)));
-        if kills < 60 {
-            child.kill().unwrap();
-        }
-        if child.wait().unwrap().success() {
-            break;
-        }
-        kills += 1;
-        assert!(kills <= 62, "it fails unless it is killed");
-    }
+    let kills = killed::at_random_points(|| spawn(folder.path(), 4));
     let (judgments, asked) = result(folder.path());
     assert_eq!(judgments, expected);
     assert!(asked.keys().eq(questions.keys()));
     let again: usize = asked.values().map(|count| count - 1).sum();
     assert!(
-        again <= 4 * kills as usize,
+        again <= 4 * kills,
         "{again} asked again after {kills} kills"
     );
-    assert!(kills > 0);
 }

@@ -20,6 +20,8 @@ mod judge_prompts;
 mod judge_run;
 mod judge_schema;
 mod judge_stubs;
+#[path = "../../../llm-data/tests/main/killed.rs"]
+mod killed;
 #[cfg(feature = "local")]
 mod local;
 mod perplexities;
