@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::filter::Reader;
 use super::table::{At, chosen, jsonl, names};
 use super::task::{
-    Answers, ChoiceGold, Gold, Item, Output, REPLY_TOKENS, Sampler, Task, TaskOptions, Variant,
+    Answers, ChoiceGold, Gold, Item, Output, REPLY_TOKENS, Task, TaskOptions, Variant,
 };
 use super::{GroupResult, TaskResult, aggregate};
 use crate::{Error, Result};
@@ -89,20 +89,13 @@ pub fn load(dir: impl AsRef<Path>, options: &TaskOptions) -> Result<Vec<Task>> {
     };
     let task = |name: &String| {
         let kind = kind(name)?;
+        let items = items(&dir.join(format!("{name}.jsonl")), name)?;
+        let full = format!("agieval_{}", name.replace('-', "_"));
         Ok(Task {
-            name: format!("agieval_{}", name.replace('-', "_")),
             alias: name.clone(),
             version: 1.0,
             variant,
-            description: String::new(),
-            target_delimiter: " ",
-            fewshot_delimiter: "\n\n",
-            shots: Vec::new(),
-            num_fewshot: 0,
-            sampler: Sampler::FirstN,
-            fewer_shots_to_fit: false,
-            items: items(&dir.join(format!("{name}.jsonl")), name)?,
-            output: output(kind, answers),
+            ..Task::zero_shot(full, items, output(kind, answers))
         })
     };
     chosen("data set of AGIEval here", &options.subjects, there)?

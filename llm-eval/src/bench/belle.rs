@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::filter::Reader;
 use super::metric::Estimate;
 use super::table::{At, jsonl};
-use super::task::{Gold, Item, Output, Sampler, Task, Variant};
+use super::task::{Gold, Item, Output, Task, Variant};
 use crate::judge::files::belle_class;
 use crate::verdict::{Grammar, Parsed, Verdict, parse};
 use crate::{Error, Result};
@@ -37,24 +37,16 @@ pub const CLASSES: [&str; 11] = [
 /// # Errors
 /// When the file cannot be read, or a field is absent.
 pub fn load(path: impl AsRef<Path>) -> Result<Task> {
+    let output = Output::Generate {
+        until: Vec::new(),
+        max_tokens: 1024,
+        reader: Reader::Free,
+    };
     Ok(Task {
-        name: "belle".to_owned(),
-        alias: "belle".to_owned(),
-        version: 0.0,
         variant: Variant::Official,
-        description: String::new(),
         target_delimiter: "",
         fewshot_delimiter: "",
-        shots: Vec::new(),
-        num_fewshot: 0,
-        sampler: Sampler::FirstN,
-        fewer_shots_to_fit: false,
-        items: items(path.as_ref())?,
-        output: Output::Generate {
-            until: Vec::new(),
-            max_tokens: 1024,
-            reader: Reader::Free,
-        },
+        ..Task::zero_shot("belle".to_owned(), items(path.as_ref())?, output)
     })
 }
 

@@ -6,7 +6,7 @@ use super::belle::{self, ClassScore};
 use super::evaluate::{TaskResult, read_all};
 use super::filter::Reader;
 use super::table::{At, jsonl};
-use super::task::{Output, Sampler, Task, Variant};
+use super::task::{Output, Task, Variant};
 use super::{agieval, ceval, gsm8k, mmlu};
 use crate::{Error, Result};
 
@@ -116,19 +116,8 @@ pub fn score(
         }
     };
     let task = Task {
-        name: benchmark.name().to_owned(),
         alias: stem(data).to_owned(),
-        version: 0.0,
-        variant: Variant::Harness,
-        description: String::new(),
-        target_delimiter: " ",
-        fewshot_delimiter: "\n\n",
-        shots: Vec::new(),
-        num_fewshot: 0,
-        sampler: Sampler::FirstN,
-        fewer_shots_to_fit: false,
-        items,
-        output,
+        ..Task::zero_shot(benchmark.name().to_owned(), items, output)
     };
     read_all(&task, completions).map(|result| Score::Exact(Box::new(result)))
 }

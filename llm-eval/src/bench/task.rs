@@ -192,6 +192,25 @@ pub struct Task {
 }
 
 impl Task {
+    /// A task without shots, laid out as the harness does by default; its short name is its name.
+    pub(super) fn zero_shot(name: String, items: Vec<Item>, output: Output) -> Self {
+        Self {
+            alias: name.clone(),
+            name,
+            version: 0.0,
+            variant: Variant::Harness,
+            description: String::new(),
+            target_delimiter: " ",
+            fewshot_delimiter: "\n\n",
+            shots: Vec::new(),
+            num_fewshot: 0,
+            sampler: Sampler::FirstN,
+            fewer_shots_to_fit: false,
+            items,
+            output,
+        }
+    }
+
     /// Whether a model can do it.
     ///
     /// # Errors
