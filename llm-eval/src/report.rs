@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::judge::files::Id;
 use crate::judge::{
-    Answers, Calibration, Figures, Game, HumanLabel, Judged, Judgments, Panel, Question, Standing,
+    Answers, Calibration, Figures, Game, HumanLabel, Judgments, Panel, Question, Standing,
     StyleFigures, check_models, check_questions,
 };
 use crate::stats::Bootstrap;
@@ -109,22 +109,16 @@ pub struct Material {
 impl Material {
     fn of(judgments: &Judgments) -> Self {
         let mut found = Self::default();
-        let note = |known: &mut Vec<String>, name: &String| {
-            if !known.contains(name) {
-                known.push(name.clone());
+        let note = |known: &mut Vec<String>, name: &str| {
+            if !known.iter().any(|one| one == name) {
+                known.push(name.to_owned());
             }
         };
         let mut questions: BTreeSet<&Id> = BTreeSet::new();
         for row in &judgments.rows {
             note(&mut found.judges, &row.judge);
-            match &row.judged {
-                Judged::One { model } => note(&mut found.models, model),
-                Judged::Two {
-                    model_a, model_b, ..
-                } => {
-                    note(&mut found.models, model_a);
-                    note(&mut found.models, model_b);
-                }
+            for model in row.judged.models() {
+                note(&mut found.models, model);
             }
             note(&mut found.modes, &row.mode);
             note(&mut found.grammars, &row.grammar);

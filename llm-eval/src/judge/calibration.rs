@@ -9,7 +9,6 @@ use super::files::Id;
 use super::games::Game;
 use super::human::{HumanLabel, Opinion};
 use super::judgment::{Judged, Judgments};
-use super::panel::Panel;
 use crate::error::{Error, Result};
 use crate::stats::{
     self, Agreement, Bootstrap, Estimate, Majority, Measurement, Outcome, PowerTuning,
@@ -91,9 +90,7 @@ impl Judgments {
         options.check()?;
         let people = People::of(labels);
         let mut games = self.games();
-        if let Ok(panel) = Panel::of(self, options) {
-            games.extend(panel.majority_games());
-        }
+        games.extend(self.majority(&games));
         let unmatched = people.unmatched(&games, self);
         if unmatched == labels.len() {
             return Err(Error::TooFew {

@@ -142,8 +142,7 @@ impl Judgments {
 impl Judgments {
     /// The systems' scripts would take the verdicts of several judges for one's.
     fn one_judge(&self) -> Result<()> {
-        let judges: HashSet<_> = self.rows.iter().map(|row| &row.judge).collect();
-        match judges.len() > 1 {
+        match self.judges().len() > 1 {
             true => Err(several("their verdicts would be taken for one judge's")),
             false => Ok(()),
         }

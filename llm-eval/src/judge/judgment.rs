@@ -33,6 +33,18 @@ pub enum Judged {
     },
 }
 
+impl Judged {
+    /// The model, or both.
+    pub(crate) fn models(&self) -> Vec<&str> {
+        match self {
+            Self::One { model } => vec![model],
+            Self::Two {
+                model_a, model_b, ..
+            } => vec![model_a, model_b],
+        }
+    }
+}
+
 /// Which of a pair's two judgments it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

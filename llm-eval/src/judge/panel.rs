@@ -113,12 +113,7 @@ impl Panel {
     /// [`Error::TooFew`] for fewer than two judges, [`Error::BadOption`] for a level outside (0, 1).
     pub fn of(judgments: &Judgments, options: &Bootstrap) -> Result<Self> {
         options.check()?;
-        let mut judges: Vec<String> = Vec::new();
-        for row in &judgments.rows {
-            if !judges.contains(&row.judge) {
-                judges.push(row.judge.clone());
-            }
-        }
+        let judges = judgments.judges();
         if judges.len() < 2 {
             return Err(Error::TooFew {
                 what: "judges",
@@ -146,15 +141,42 @@ impl Panel {
                 true => krippendorff_alpha(&numbers, Measurement::Interval).ok(),
                 false => None,
             },
-            self_preference: warnings(judgments, &judges),
+            self_preference: judges
+                .iter()
+                .flat_map(|judge| judgments.self_preference(judge))
+                .collect(),
             judges,
             comparisons,
             scores,
         })
     }
+}
 
-    pub(super) fn majority_games(&self) -> Vec<Game> {
-        majority_games(&self.comparisons)
+impl Judgments {
+    /// The judges, in the order in which they come first.
+    pub(crate) fn judges(&self) -> Vec<String> {
+        let mut judges: Vec<String> = Vec::new();
+        for row in &self.rows {
+            if !judges.contains(&row.judge) {
+                judges.push(row.judge.clone());
+            }
+        }
+        judges
+    }
+
+    /// What most of several judges say of the games; nothing with one judge.
+    pub(super) fn majority(&self, games: &[Game]) -> Vec<Game> {
+        match &*self.judges() {
+            [] | [_] => Vec::new(),
+            judges => majority_games(&comparisons(judges, games)),
+        }
+    }
+
+    /// The models that a judge was shown which are of its own family.
+    pub(crate) fn self_preference(&self, judge: &str) -> Vec<SelfPreference> {
+        let rows = self.rows.iter().filter(|row| row.judge == judge);
+        let models: BTreeSet<&str> = rows.flat_map(|row| row.judged.models()).collect();
+        self_preference([judge], models)
     }
 }
 
@@ -172,25 +194,6 @@ fn by_judge<T, V: Copy>(
 ) -> Vec<Vec<Option<V>>> {
     let of = |judge: usize| items.iter().map(|item| votes(item)[judge]).collect();
     (0..judges.len()).map(of).collect()
-}
-
-/// Only what a judge was shown counts against it.
-fn warnings(judgments: &Judgments, judges: &[String]) -> Vec<SelfPreference> {
-    let mut models: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for row in &judgments.rows {
-        let shown = models.entry(&row.judge).or_default();
-        match &row.judged {
-            Judged::One { model } => shown.extend([&**model]),
-            Judged::Two {
-                model_a, model_b, ..
-            } => shown.extend([&**model_a, &**model_b]),
-        }
-    }
-    let of = |judge: &String| {
-        let models = models.get(&**judge).cloned().unwrap_or_default();
-        self_preference([&**judge], models)
-    };
-    judges.iter().flat_map(of).collect()
 }
 
 fn comparisons(judges: &[String], games: &[Game]) -> Vec<PanelComparison> {

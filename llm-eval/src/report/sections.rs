@@ -6,7 +6,7 @@ use super::Report;
 use super::content::{Block, Section, Table, fixed, number, percent};
 use super::lines::{Lines, category};
 use crate::judge::{Comparisons, Panel};
-use crate::stats::{Interval, Majority, Outcome, Outcomes, PanelAgreement, majority};
+use crate::stats::{Interval, Majority, Outcomes, PanelAgreement, majority};
 
 const PARTS: &[fn(&Report<'_>) -> Option<Section>] = &[
     warnings,
@@ -366,31 +366,17 @@ fn majorities(panel: &Panel) -> Table {
         "#no verdict",
     ];
     let mut table = Table::new("What most judges say, wins of the first", head);
-    let mut pairs: Vec<(&str, &str)> = Vec::new();
-    for one in &panel.comparisons {
-        let pair = (&*one.model_1, &*one.model_2);
-        if !pairs.contains(&pair) {
-            pairs.push(pair);
-        }
-    }
-    for (model_1, model_2) in pairs {
-        let games = panel.comparisons.iter();
-        let games = games.filter(|one| one.model_1 == model_1 && one.model_2 == model_2);
-        let count = |outcome: Option<Outcome>| {
-            let of = games.clone().filter(|one| one.outcome == outcome);
-            of.count().to_string()
-        };
-        let split = games
-            .clone()
-            .filter(|one| matches!(majority(&one.votes), Majority::Tie(_)));
-        table.push([
-            format!("{model_1} against {model_2}"),
-            count(Some(Outcome::First)),
-            count(Some(Outcome::Second)),
-            count(Some(Outcome::Tie)),
-            split.count().to_string(),
-            count(None),
-        ]);
+    for pair in &panel.majority {
+        let split = panel.comparisons.iter().filter(|one| {
+            (&one.model_1, &one.model_2) == (&pair.model_1, &pair.model_2)
+                && matches!(majority(&one.votes), Majority::Tie(_))
+        });
+        let Outcomes { wins, losses, ties } = pair.overall.outcomes;
+        let mut row = vec![format!("{} against {}", pair.model_1, pair.model_2)];
+        row.extend([wins, losses, ties].map(|count| count.to_string()));
+        row.push(split.count().to_string());
+        row.push(pair.overall.unscored.to_string());
+        table.push(row);
     }
     table
 }

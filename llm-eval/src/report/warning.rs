@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::judge::files::Id;
-use crate::judge::{Figures, Game, Judged, Judgment, Judgments, SelfPreference, self_preference};
+use crate::judge::{Figures, Game, Judged, Judgment, Judgments, SelfPreference};
 use crate::stats::{Estimate, Interval};
 
 /// With fewer questions the intervals are too narrow.
@@ -160,8 +160,8 @@ pub(super) fn warnings(
         }
     }
     let mut found = Vec::new();
-    for (judge, rows) in &judges {
-        let kin = self_preference([*judge], models(rows));
+    for (judge, _) in &judges {
+        let kin = judgments.self_preference(judge);
         found.extend(kin.into_iter().map(Warning::SelfPreference));
     }
     for (judge, bias) in &figures.positions {
@@ -187,17 +187,6 @@ pub(super) fn warnings(
         });
     }
     found
-}
-
-/// Whom a judge was shown.
-fn models<'a>(rows: &[&'a Judgment]) -> BTreeSet<&'a str> {
-    let of = |row: &&'a Judgment| match &row.judged {
-        Judged::One { model } => vec![&**model],
-        Judged::Two {
-            model_a, model_b, ..
-        } => vec![&**model_a, &**model_b],
-    };
-    rows.iter().flat_map(of).collect()
 }
 
 fn one_order(judge: &str, games: &[Game]) -> Option<Warning> {
